@@ -1,0 +1,226 @@
+"""Figures that more than one chapter draws, for the models of either framework.
+
+A model has `latent_dim`, `encode(x) -> (mean, log_var)`, `decode(h)`, `sample(n, seed=...)` and
+`reconstruct(x)`; images are (n, 28, 28) in [0, 1]. Each function returns a Figure that pyplot has
+already let go: as the last line of a cell it is shown, once.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+
+# The same quantity has the same colour throughout the book.
+DIGIT_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
+                 "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")  # digits 0 to 9
+TRAINING_COLOUR = "#56b4e9"
+HELD_OUT_COLOUR = "#d55e00"
+LOSS_COLOUR = "#000000"
+LOG_LIKELIHOOD_COLOUR = "#0072b2"
+KL_COLOUR = "#009e73"
+
+WIDTH = 6.5  # inches: the width of a page of the book
+LABEL_SIZE = 12  # points
+TICK_SIZE = 11
+ENCODE_BATCH = 1000  # images that are encoded at once, so that memory stays small
+
+
+def image_grid(images: Any, num_columns: int) -> np.ndarray:
+    """Return the images (n, 28, 28) as tiles, row by row, of one array (n/columns·28, columns·28).
+
+    Raises:
+        ValueError: the shape is another, or the images do not fill rows of `num_columns`.
+    """
+    images = _to_numpy(images)
+    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
+        raise ValueError(f"images has shape {images.shape}; expected (n, 28, 28), n at least 1")
+    if num_columns < 1 or len(images) % num_columns:
+        raise ValueError(f"num_columns is {num_columns}; expected a divisor of the number of "
+                         f"images, {len(images)}")
+    tiles = images.reshape(-1, num_columns, 28, 28)  # (row, column, y, x)
+    return tiles.swapaxes(1, 2).reshape(-1, num_columns * 28)  # (row · y, column · x)
+
+
+def latent_grid(model: Any, num_points: int = 30, extent: float = 2.0) -> Figure:
+    """Draw the images that a grid of latent points decodes to, in one call of the decoder.
+
+    Args:
+        model: with latent_dim 2.
+        num_points: points along each latent coordinate, at least 2.
+        extent: the coordinates run from −extent to extent, in standard deviations of the prior.
+
+    Raises:
+        ValueError: the latent space is not a plane, or `num_points` or `extent` is too small.
+    """
+    _require_plane(model)
+    if num_points < 2:
+        raise ValueError(f"num_points is {num_points}; expected at least 2")
+    if not extent > 0:
+        raise ValueError(f"extent is {extent}; expected a positive number")
+    coordinates = np.linspace(-extent, extent, num_points, dtype=np.float32)
+    h_2, h_1 = np.meshgrid(coordinates[::-1], coordinates, indexing="ij")  # h_2 grows upwards
+    h = np.stack([h_1.ravel(), h_2.ravel()], axis=1)  # (num_points², 2), row by row from the top
+    grid = image_grid(model.decode(h), num_points)
+
+    edge = extent + extent / (num_points - 1)  # each point lies in the centre of its tile
+    figure, axes = _figure(height=WIDTH)
+    _draw(axes, grid, extent=(-edge, edge, -edge, edge))
+    _label(axes, "$h_1$ (prior standard deviations)", "$h_2$ (prior standard deviations)")
+    return figure
+
+
+def latent_means(model: Any, images: Any, labels: Any) -> Figure:
+    """Draw the encoder's mean for each image as a point, coloured by its digit.
+
+    Args:
+        model: with latent_dim 2.
+        images: (n, 28, 28) in [0, 1].
+        labels: (n,) integers from 0 to 9.
+
+    Raises:
+        ValueError: the latent space is not a plane, or the labels do not fit.
+    """
+    _require_plane(model)
+    labels = _to_numpy(labels)
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels is {labels.dtype} of shape {labels.shape}; "
+                         f"expected integers of shape ({len(images)},)")
+    if labels.size and not (labels.min() >= 0 and labels.max() <= 9):
+        raise ValueError(f"labels has values from {labels.min()} to {labels.max()}; "
+                         "expected digits from 0 to 9")
+    means = np.concatenate([  # (n, 2)
+        _to_numpy(model.encode(images[start:start + ENCODE_BATCH])[0])
+        for start in range(0, len(images), ENCODE_BATCH)])
+
+    figure, axes = _figure(height=0.85 * WIDTH)
+    points = axes.scatter(means[:, 0], means[:, 1], c=labels, s=8, linewidths=0, alpha=0.7,
+                          cmap=ListedColormap(DIGIT_COLOURS),
+                          norm=BoundaryNorm(np.arange(11) - 0.5, 10))
+    axes.set_aspect("equal", adjustable="datalim")
+    _label(axes, "mean of $h_1$ (prior standard deviations)",
+           "mean of $h_2$ (prior standard deviations)")
+    bar = figure.colorbar(points, ax=axes, ticks=range(10))
+    bar.solids.set_alpha(1)
+    bar.ax.tick_params(length=0, labelsize=TICK_SIZE)
+    bar.set_label("digit", fontsize=LABEL_SIZE)
+    return figure
+
+
+def reconstructions(model: Any, images: Any, num_images: int = 10) -> Figure:
+    """Draw the first `num_images` images above what the model makes of them.
+
+    Raises:
+        ValueError: there are fewer images, or `num_images` is less than 1.
+    """
+    if not 1 <= num_images <= len(images):
+        raise ValueError(f"num_images is {num_images}; expected 1 to {len(images)}, "
+                         "the number of images")
+    originals = images[:num_images]
+    both = np.concatenate([_to_numpy(originals), _to_numpy(model.reconstruct(originals))])
+    figure, axes = _figure(height=0.1 + 2 * 0.82 * WIDTH / num_images)  # the rest is text
+    _draw(axes, image_grid(both, num_images))
+    axes.set_xticks([])
+    axes.set_yticks([14, 42], ["original", "reconstructed"])
+    axes.tick_params(length=0, labelsize=TICK_SIZE)
+    return figure
+
+
+def samples(model: Any, num_rows: int, num_columns: int, seed: int) -> Figure:
+    """Draw `num_rows · num_columns` images that the model makes from draws of the prior.
+
+    Raises:
+        ValueError: `num_rows` or `num_columns` is less than 1.
+    """
+    for name, value in (("num_rows", num_rows), ("num_columns", num_columns)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; expected at least 1")
+    grid = image_grid(model.sample(num_rows * num_columns, seed=seed), num_columns)
+    figure, axes = _figure(height=WIDTH * num_rows / num_columns)
+    _draw(axes, grid)
+    axes.set_axis_off()
+    return figure
+
+
+def training_curves(history: Any, held_out: tuple[Any, Any] | None = None) -> Figure:
+    """Draw the loss and its two terms, in nats per example, against the epoch.
+
+    Args:
+        history: with lists `loss`, `log_likelihood` and `kl`, one value an epoch.
+        held_out: what `evaluate` returns for held-out images after the training, the pair
+            (log_likelihood, kl), each (n,); their averages are drawn as horizontal lines with
+            the standard error.
+
+    Raises:
+        ValueError: the history holds no epoch, or lists of different lengths, or `held_out` is
+            not a pair of arrays of at least two examples.
+    """
+    curves = {"loss": history.loss, "log_likelihood": history.log_likelihood, "kl": history.kl}
+    lengths = {name: len(values) for name, values in curves.items()}
+    if len(set(lengths.values())) > 1 or not history.loss:
+        raise ValueError(f"history has lists of lengths {lengths}; expected one value an epoch "
+                         "in each, and at least one epoch")
+    after = {}
+    if held_out is not None:
+        shapes = [np.shape(_to_numpy(terms)) for terms in held_out]
+        if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < 2:
+            raise ValueError(f"held_out has arrays of shapes {shapes}; expected a pair "
+                             "(log_likelihood, kl), each (n,), n at least 2")
+        log_likelihood, kl = (_to_numpy(terms).astype(np.float64) for terms in held_out)
+        after = {"loss": kl - log_likelihood, "log_likelihood": log_likelihood, "kl": kl}
+
+    titles = {"loss": "loss = −ELBO", "log_likelihood": "log-likelihood", "kl": "KL divergence"}
+    colours = {"loss": LOSS_COLOUR, "log_likelihood": LOG_LIKELIHOOD_COLOUR, "kl": KL_COLOUR}
+    epochs = np.arange(1, len(history.loss) + 1)
+    figure, panels = plt.subplots(3, 1, figsize=(WIDTH, 1.2 * WIDTH), sharex=True,
+                                  layout="constrained")
+    plt.close(figure)
+    for axes, (name, values) in zip(panels, curves.items(), strict=True):
+        axes.plot(epochs, values, color=colours[name], marker="o", markersize=3, label="training")
+        if after:
+            mean = after[name].mean()
+            error = after[name].std(ddof=1) / np.sqrt(len(after[name]))
+            axes.axhline(mean, color=HELD_OUT_COLOUR, linestyle="--",
+                         label=f"held out, at the end: {mean:.2f} ± {error:.2f}".replace("-", "−"))
+        axes.set_title(titles[name], fontsize=LABEL_SIZE)
+        _label(axes, "", "nats per example")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=TICK_SIZE)
+    _label(panels[-1], "epoch", "nats per example")
+    figure.align_ylabels()
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    """Return a NumPy array of what may be a tensor, with a gradient or on a GPU."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        if array.is_floating_point():
+            array = array.float()  # NumPy has no bfloat16
+    return np.asarray(array)
+
+
+def _require_plane(model: Any) -> None:
+    if model.latent_dim != 2:
+        raise ValueError(f"model has latent_dim {model.latent_dim}; this figure needs 2")
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
+    plt.close(figure)  # or a notebook would show it twice
+    return figure, axes
+
+
+def _draw(axes: Axes, grid: np.ndarray, **options: Any) -> AxesImage:
+    return axes.imshow(grid, cmap="gray", vmin=0, vmax=1, **options)
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, fontsize=LABEL_SIZE)
+    axes.set_ylabel(y, fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)

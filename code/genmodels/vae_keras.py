@@ -1,0 +1,287 @@
+"""The lecture's two variational autoencoders in Keras. Beside it: the same in PyTorch, vae_torch.py.
+
+    x data, h latent variable (the lecture also writes z), k = latent_dim
+    Q(h|x) = N(mean(x), diag exp(log_var(x)))   the encoder, parameters ϑ
+    p(x|h)                                      the decoder, parameters Θ
+    p(h)   = N(0, I)                            the prior
+    ELBO   = E_Q[log p(x|h)] − KL[Q(h|x) ‖ p(h)] ≤ log p(x),   loss = −ELBO
+
+Images are floats in [0, 1] of shape (n, 28, 28), NumPy arrays or tensors; they are converted to the
+model's precision and device. Everything that is measured is in nats per example.
+
+The same code runs on TensorFlow and on PyTorch: set the environment variable KERAS_BACKEND to
+"tensorflow" or "torch" before Keras is imported.
+"""
+
+import contextlib
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from genmodels.datasets import check_images
+from genmodels.training import History, batches, begin, check_positive_int
+
+__all__ = ["ConvVAE", "History", "MLPVAE", "VAE", "evaluate", "fit"]
+
+
+class VAE(keras.Model):
+    """What both models share; a child names its networks and its likelihood p(x|h).
+
+    Public methods check their input. `call`, which `fit` compiles and calls at each step, does not.
+    """
+
+    def __init__(self, encoder: keras.Model, decoder: keras.Model, latent_dim: int, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder  # images (n, 28, 28) -> mean (n, k), log_var (n, k)
+        self.decoder = decoder  # h (n, k) -> what the likelihood needs, (n, 28, 28)
+        self.latent_dim = latent_dim
+        self.log_likelihood_mean = keras.metrics.Mean("log_likelihood")
+        self.kl_mean = keras.metrics.Mean("kl")
+        self.built = True  # both networks have their weights
+
+    # The model, without checks ------------------------------------------------------------------
+
+    def _encode(self, x):
+        return self.encoder(x)
+
+    def _mean_images(self, output):
+        raise NotImplementedError
+
+    def _log_likelihood(self, x, output):
+        raise NotImplementedError
+
+    def call(self, inputs):
+        """The two terms of the ELBO, a deterministic function of x (n, 28, 28) and noise (n, k)."""
+        x, noise = inputs
+        mean, log_var = self._encode(x)  # (n, k), (n, k)
+        h = mean + ops.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
+        log_likelihood = self._log_likelihood(x, self.decoder(h))  # (n,): one sample of h (G3, N1)
+        kl = 0.5 * ops.sum(mean**2 + ops.exp(log_var) - log_var - 1, axis=-1)  # (n,): exact (K3)
+        return log_likelihood, kl
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss, −ELBO, averaged over the batch: what Keras differentiates."""
+        log_likelihood, kl = y_pred  # what call returned
+        self.log_likelihood_mean.update_state(log_likelihood)
+        self.kl_mean.update_state(kl)
+        return ops.mean(kl - log_likelihood)
+
+    # The same, with checks ----------------------------------------------------------------------
+
+    def encode(self, x):
+        """Mean and log-variance (n, k) of Q(h|x) for images x (n, 28, 28); differentiable.
+
+        Raises TypeError or ValueError if x is not images (see `datasets.check_images`).
+        """
+        return self._encode(self._images(x, "x"))
+
+    def decode(self, h):
+        """Mean images (n, 28, 28) of p(x|h) for h (n, k), in one pass; differentiable.
+
+        Raises TypeError or ValueError if h is not a batch of finite latent vectors.
+        """
+        return self._mean_images(self.decoder(self._latent(h, "h")))
+
+    def elbo_terms(self, x, noise=None):
+        """Pair (log_likelihood, kl) for images x (n, 28, 28), each (n,), nats; differentiable.
+
+        The log-likelihood is log p(x|h), constants included, at one sample
+        h = mean + exp(log_var / 2) · noise; the KL divergence is exact (N1, K3, G5). `noise` (n, k)
+        is standard normal; if it is not given, it is drawn (`keras.utils.set_random_seed` seeds it).
+        Raises TypeError or ValueError if x is not images or noise not of shape (n, k).
+        """
+        x = self._images(x, "x")
+        if noise is None:
+            noise = keras.random.normal((len(x), self.latent_dim), dtype=x.dtype)
+        return self((x, self._latent(noise, "noise", len(x))))
+
+    def sample(self, n: int, seed: int | None = None):
+        """n decoded draws h ~ N(0, I): the mean images of p(x|h), (n, 28, 28), without gradient.
+
+        The draws come from NumPy: the same seed gives the same h in both frameworks.
+        """
+        check_positive_int(n, "n")
+        h = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
+        return ops.stop_gradient(self.decode(h))
+
+    def reconstruct(self, x):
+        """Images x (n, 28, 28) encoded and decoded again at the mean of Q(h|x), without gradient.
+
+        Decodes the mean, not a sample: this is a picture of what h keeps, not a term of the ELBO.
+        """
+        mean, _ = self.encode(x)
+        return ops.stop_gradient(self.decode(mean))
+
+    # Input --------------------------------------------------------------------------------------
+
+    def _tensor(self, array):
+        return ops.convert_to_tensor(array, dtype=self.compute_dtype)
+
+    def _images(self, x, name: str):
+        check_images(x, name)
+        return self._tensor(x)
+
+    def _latent(self, h, name: str, n: int | None = None):
+        if not (isinstance(h, np.ndarray) or ops.is_tensor(h)):
+            raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
+        if "float" not in str(h.dtype):
+            raise TypeError(f"{name} must hold floats, got {h.dtype}")
+        shape = tuple(h.shape)
+        if len(shape) != 2 or shape[1] != self.latent_dim or shape[0] != (n or max(1, shape[0])):
+            expected = f"({n or 'n'}, {self.latent_dim})" + ("" if n else " with n at least 1")
+            raise ValueError(f"{name} must have shape {expected}, got {shape}")
+        h = self._tensor(h)
+        if not ops.all(ops.isfinite(h)):
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+        return h
+
+
+def _heads(features, latent_dim: int):
+    """The two heads of Q(h|x), on features (n, width)."""
+    mean = layers.Dense(latent_dim, name="mean")(features)
+    log_var = layers.Dense(latent_dim, name="log_var")(features)
+    return mean, log_var
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class ConvVAE(VAE):
+    """The lecture's convolutional VAE: k = 2, Bernoulli pixels. 69,076 + 65,089 parameters.
+
+    Raises TypeError or ValueError if latent_dim is not a positive integer.
+    """
+
+    def __init__(self, latent_dim: int = 2, **kwargs):
+        check_positive_int(latent_dim, "latent_dim")
+        x = keras.Input((28, 28), name="x")
+        y = layers.Reshape((28, 28, 1))(x)  # the channel
+        y = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(y)  # 14 × 14
+        y = layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(y)  # 7 × 7
+        y = layers.Flatten()(y)
+        y = layers.Dense(16, activation="relu")(y)
+        encoder = keras.Model(x, _heads(y, latent_dim), name="encoder")
+
+        h = keras.Input((latent_dim,), name="h")
+        y = layers.Dense(7 * 7 * 64, activation="relu")(h)
+        y = layers.Reshape((7, 7, 64))(y)
+        y = layers.Conv2DTranspose(64, 3, strides=2, padding="same", activation="relu")(y)
+        y = layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu")(y)
+        y = layers.Conv2DTranspose(1, 3, padding="same")(y)  # logits
+        y = layers.Reshape((28, 28))(y)
+        decoder = keras.Model(h, y, name="decoder")
+        super().__init__(encoder, decoder, latent_dim, **kwargs)
+
+    def get_config(self):
+        return {"latent_dim": self.latent_dim, "name": self.name}
+
+    def _mean_images(self, output):
+        return ops.sigmoid(output)
+
+    def _log_likelihood(self, x, output):
+        # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit), from the logits so
+        # that no pixel gives log 0 (N1). For grey pixels this is the usual cross-entropy.
+        return ops.sum(x * output - ops.softplus(output), axis=(1, 2))
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class MLPVAE(VAE):
+    """The lecture's fully connected VAE: k = 8, Gaussian pixels of unit variance.
+
+    672,784 + 406,800 parameters. The networks see pixels shifted to [−0.5, 0.5]; the shift is made
+    here. `decode` shifts back, and does not clip: a mean lies in [−0.5, 1.5], not always in [0, 1].
+    Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer.
+    """
+
+    def __init__(self, latent_dim: int = 8, hidden_dim: int = 512, **kwargs):
+        check_positive_int(latent_dim, "latent_dim")
+        check_positive_int(hidden_dim, "hidden_dim")
+        x = keras.Input((28, 28), name="x")
+        y = layers.Flatten()(x)
+        y = layers.Dense(hidden_dim, activation="relu")(y)
+        y = layers.Dense(hidden_dim, activation="relu")(y)
+        # The lecture's second head is log σ; ours is log_var = log σ² = 2 log σ, as in ConvVAE.
+        encoder = keras.Model(x, _heads(y, latent_dim), name="encoder")
+
+        h = keras.Input((latent_dim,), name="h")
+        y = layers.Dense(hidden_dim, activation="relu")(h)
+        y = layers.Dense(784, activation="tanh")(y)
+        y = layers.Reshape((28, 28))(y)
+        decoder = keras.Model(h, y, name="decoder")
+        super().__init__(encoder, decoder, latent_dim, **kwargs)
+        self.hidden_dim = hidden_dim
+
+    def get_config(self):
+        return {"latent_dim": self.latent_dim, "hidden_dim": self.hidden_dim, "name": self.name}
+
+    def _encode(self, x):
+        return self.encoder(x - 0.5)
+
+    def _mean_images(self, output):
+        return output + 0.5
+
+    def _log_likelihood(self, x, output):
+        # log N(x − 0.5; output, I) = −½ ‖x − 0.5 − output‖² − 392 log 2π (N1)
+        squares = ops.sum((x - 0.5 - output) ** 2, axis=(1, 2))
+        return -0.5 * squares - 392 * math.log(2 * math.pi)
+
+
+def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | None = None,
+        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0, device=None,
+        history: History | None = None, progress: bool = True) -> History:
+    """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
+
+    Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
+    from seed; its last batch may be smaller. device: None for a GPU if there is one, else the CPU;
+    or a name such as "cpu", "gpu:0".
+
+    To go on, give the history that an earlier call returned, and the same images, batch_size and
+    seed; the learning rate may differ. It is extended in place and returned. An unfinished epoch is
+    completed first, and counts as the first of num_epochs. Ctrl-C ends the training after the step
+    under way: the history so far is returned, and the model can be used or trained further.
+    Raises TypeError or ValueError naming the argument that is wrong.
+    """
+    check_images(images)
+    history = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
+                    num_steps=num_steps, batch_size=batch_size, seed=seed,
+                    learning_rate=learning_rate)
+    if device is not None and keras.backend.backend() == "torch":
+        model.to(device.replace("gpu", "cuda"))
+    if history.optimizer is None:
+        history.optimizer = keras.optimizers.Adam(learning_rate)
+    if not model.compiled or model.optimizer is not history.optimizer:
+        model.compile(history.optimizer)
+    model.optimizer.learning_rate = learning_rate
+
+    with keras.device(device) if device is not None else contextlib.nullcontext():
+        images = model._tensor(images)  # all of them, on the device: a batch is an index
+        with batches(history, latent_dim=model.latent_dim, num_epochs=num_epochs,
+                     num_steps=num_steps, progress=progress) as steps:
+            for rows, noise in steps:
+                x = ops.take(images, rows, axis=0)  # (batch, 28, 28)
+                # One step: call, compute_loss, its gradient, Adam. Keras gives the batch's means.
+                means = model.train_on_batch((x, model._tensor(noise)), return_dict=True)
+                history.record(means["log_likelihood"] * len(rows), means["kl"] * len(rows),
+                               len(rows))
+    return history
+
+
+def evaluate(model: VAE, images, *, batch_size: int = 1000,
+             seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays (log_likelihood, kl) of images (n, 28, 28), each (n,) float64, nats, constants included.
+
+    One sample of h for each image, from noise that follows from seed alone; no gradient. The mean
+    of log_likelihood − kl estimates the ELBO, and its standard error is std / √n.
+    Raises TypeError or ValueError naming the argument that is wrong.
+    """
+    check_images(images)
+    check_positive_int(batch_size, "batch_size")
+    shape = (len(images), model.latent_dim)
+    noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    terms = []
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        inputs = model._tensor(images[batch]), model._tensor(noise[batch])
+        terms.append(np.stack(model.predict_on_batch(inputs)).astype(np.float64))
+    log_likelihood, kl = np.concatenate(terms, axis=1)  # (n,), (n,)
+    return log_likelihood, kl

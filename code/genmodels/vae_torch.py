@@ -1,0 +1,275 @@
+"""The lecture's two variational autoencoders in PyTorch. Beside it: the same in Keras, vae_keras.py.
+
+    x data, h latent variable (the lecture also writes z), k = latent_dim
+    Q(h|x) = N(mean(x), diag exp(log_var(x)))   the encoder, parameters ϑ
+    p(x|h)                                      the decoder, parameters Θ
+    p(h)   = N(0, I)                            the prior
+    ELBO   = E_Q[log p(x|h)] − KL[Q(h|x) ‖ p(h)] ≤ log p(x),   loss = −ELBO
+
+Images are floats in [0, 1] of shape (n, 28, 28), NumPy arrays or tensors; they are converted to the
+model's precision and device. Everything that is measured is in nats per example.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from genmodels.datasets import check_images
+from genmodels.training import History, batches, begin, check_positive_int
+
+__all__ = ["ConvVAE", "History", "MLPVAE", "VAE", "evaluate", "fit"]
+
+
+class VAE(nn.Module):
+    """What both models share; a child names its networks and its likelihood p(x|h).
+
+    Public methods check their input. `forward`, which `fit` calls at each step, does not.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int):
+        super().__init__()
+        self.encoder = encoder  # images (n, 28, 28) -> mean (n, k), log_var (n, k)
+        self.decoder = decoder  # h (n, k) -> what the likelihood needs, (n, 28, 28)
+        self.latent_dim = latent_dim
+
+    # The model, without checks ------------------------------------------------------------------
+
+    def _encode(self, x):
+        return self.encoder(x)
+
+    def _mean_images(self, output):
+        raise NotImplementedError
+
+    def _log_likelihood(self, x, output):
+        raise NotImplementedError
+
+    def forward(self, x, noise):
+        """The two terms of the ELBO, a deterministic function of x (n, 28, 28) and noise (n, k)."""
+        mean, log_var = self._encode(x)  # (n, k), (n, k)
+        h = mean + torch.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
+        log_likelihood = self._log_likelihood(x, self.decoder(h))  # (n,): one sample of h (G3, N1)
+        kl = 0.5 * (mean**2 + torch.exp(log_var) - log_var - 1).sum(dim=-1)  # (n,): exact (K3)
+        return log_likelihood, kl
+
+    # The same, with checks ----------------------------------------------------------------------
+
+    def encode(self, x):
+        """Mean and log-variance (n, k) of Q(h|x) for images x (n, 28, 28); differentiable.
+
+        Raises TypeError or ValueError if x is not images (see `datasets.check_images`).
+        """
+        return self._encode(self._images(x, "x"))
+
+    def decode(self, h):
+        """Mean images (n, 28, 28) of p(x|h) for h (n, k), in one pass; differentiable.
+
+        Raises TypeError or ValueError if h is not a batch of finite latent vectors.
+        """
+        return self._mean_images(self.decoder(self._latent(h, "h")))
+
+    def elbo_terms(self, x, noise=None):
+        """Pair (log_likelihood, kl) for images x (n, 28, 28), each (n,), nats; differentiable.
+
+        The log-likelihood is log p(x|h), constants included, at one sample
+        h = mean + exp(log_var / 2) · noise; the KL divergence is exact (N1, K3, G5). `noise` (n, k)
+        is standard normal; if it is not given, it is drawn (`torch.manual_seed` seeds it).
+        Raises TypeError or ValueError if x is not images or noise not of shape (n, k).
+        """
+        x = self._images(x, "x")
+        if noise is None:
+            noise = torch.randn(len(x), self.latent_dim, dtype=x.dtype, device=x.device)
+        return self(x, self._latent(noise, "noise", len(x)))
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int | None = None):
+        """n decoded draws h ~ N(0, I): the mean images of p(x|h), (n, 28, 28), without gradient.
+
+        The draws come from NumPy: the same seed gives the same h in both frameworks.
+        """
+        check_positive_int(n, "n")
+        h = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
+        return self.decode(h)
+
+    @torch.no_grad()
+    def reconstruct(self, x):
+        """Images x (n, 28, 28) encoded and decoded again at the mean of Q(h|x), without gradient.
+
+        Decodes the mean, not a sample: this is a picture of what h keeps, not a term of the ELBO.
+        """
+        mean, _ = self.encode(x)
+        return self.decode(mean)
+
+    # Input --------------------------------------------------------------------------------------
+
+    def _tensor(self, array):
+        if isinstance(array, np.ndarray):
+            array = np.array(array, order="C")  # torch refuses reversed arrays, warns on read-only
+        weight = next(self.parameters())
+        return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
+
+    def _images(self, x, name: str):
+        check_images(x, name)
+        return self._tensor(x)
+
+    def _latent(self, h, name: str, n: int | None = None):
+        if not isinstance(h, (np.ndarray, torch.Tensor)):
+            raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
+        if "float" not in str(h.dtype):
+            raise TypeError(f"{name} must hold floats, got {h.dtype}")
+        shape = tuple(h.shape)
+        if len(shape) != 2 or shape[1] != self.latent_dim or shape[0] != (n or max(1, shape[0])):
+            expected = f"({n or 'n'}, {self.latent_dim})" + ("" if n else " with n at least 1")
+            raise ValueError(f"{name} must have shape {expected}, got {shape}")
+        h = self._tensor(h)
+        if not torch.isfinite(h).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+        return h
+
+
+class Encoder(nn.Module):
+    """A network `features` (n, 28, 28) -> (n, width), and the two heads of Q(h|x)."""
+
+    def __init__(self, features: nn.Module, width: int, latent_dim: int):
+        super().__init__()
+        self.features = features
+        self.mean = nn.Linear(width, latent_dim)
+        self.log_var = nn.Linear(width, latent_dim)
+
+    def forward(self, x):
+        features = self.features(x)  # (n, width)
+        return self.mean(features), self.log_var(features)
+
+
+class ConvVAE(VAE):
+    """The lecture's convolutional VAE: k = 2, Bernoulli pixels. 69,076 + 65,089 parameters.
+
+    Padding is TensorFlow's "same", so that the weights of the Keras model mean the same here: a
+    strided convolution pads one row and one column at the end, and a transposed one drops them.
+    Raises TypeError or ValueError if latent_dim is not a positive integer.
+    """
+
+    def __init__(self, latent_dim: int = 2):
+        check_positive_int(latent_dim, "latent_dim")
+        features = nn.Sequential(
+            nn.Unflatten(1, (1, 28)),  # (n, 1, 28, 28): the channel
+            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(1, 32, 3, stride=2), nn.ReLU(),  # 14 × 14
+            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(32, 64, 3, stride=2), nn.ReLU(),  # 7 × 7
+            nn.Flatten(),
+            nn.Linear(7 * 7 * 64, 16), nn.ReLU(),
+        )
+        decoder = nn.Sequential(
+            nn.Linear(latent_dim, 7 * 7 * 64), nn.ReLU(),
+            nn.Unflatten(1, (64, 7, 7)),
+            nn.ConvTranspose2d(64, 64, 3, stride=2), nn.ZeroPad2d((0, -1, 0, -1)), nn.ReLU(),
+            nn.ConvTranspose2d(64, 32, 3, stride=2), nn.ZeroPad2d((0, -1, 0, -1)), nn.ReLU(),
+            nn.ConvTranspose2d(32, 1, 3, padding=1),  # logits
+            nn.Flatten(1, 2),  # (n, 28, 28)
+        )
+        super().__init__(Encoder(features, 16, latent_dim), decoder, latent_dim)
+
+    def _mean_images(self, output):
+        return torch.sigmoid(output)
+
+    def _log_likelihood(self, x, output):
+        # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit), from the logits so
+        # that no pixel gives log 0 (N1). For grey pixels this is the usual cross-entropy.
+        return (x * output - nn.functional.softplus(output)).sum(dim=(1, 2))
+
+
+class MLPVAE(VAE):
+    """The lecture's fully connected VAE: k = 8, Gaussian pixels of unit variance.
+
+    672,784 + 406,800 parameters. The networks see pixels shifted to [−0.5, 0.5]; the shift is made
+    here. `decode` shifts back, and does not clip: a mean lies in [−0.5, 1.5], not always in [0, 1].
+    Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer.
+    """
+
+    def __init__(self, latent_dim: int = 8, hidden_dim: int = 512):
+        check_positive_int(latent_dim, "latent_dim")
+        check_positive_int(hidden_dim, "hidden_dim")
+        features = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(784, hidden_dim), nn.ReLU(),
+            nn.Linear(hidden_dim, hidden_dim), nn.ReLU(),
+        )
+        decoder = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim), nn.ReLU(),
+            nn.Linear(hidden_dim, 784), nn.Tanh(),
+            nn.Unflatten(1, (28, 28)),
+        )
+        # The lecture's second head is log σ; ours is log_var = log σ² = 2 log σ, as in ConvVAE.
+        super().__init__(Encoder(features, hidden_dim, latent_dim), decoder, latent_dim)
+
+    def _encode(self, x):
+        return self.encoder(x - 0.5)
+
+    def _mean_images(self, output):
+        return output + 0.5
+
+    def _log_likelihood(self, x, output):
+        # log N(x − 0.5; output, I) = −½ ‖x − 0.5 − output‖² − 392 log 2π (N1)
+        squares = ((x - 0.5 - output) ** 2).sum(dim=(1, 2))
+        return -0.5 * squares - 392 * math.log(2 * math.pi)
+
+
+def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | None = None,
+        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0, device=None,
+        history: History | None = None, progress: bool = True) -> History:
+    """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
+
+    Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
+    from seed; its last batch may be smaller. device: None for a GPU if there is one, else the CPU;
+    or a name such as "cpu", "cuda". The model stays there.
+
+    To go on, give the history that an earlier call returned, and the same images, batch_size and
+    seed; the learning rate may differ. It is extended in place and returned. An unfinished epoch is
+    completed first, and counts as the first of num_epochs. Ctrl-C ends the training after the step
+    under way: the history so far is returned, and the model can be used or trained further.
+    Raises TypeError or ValueError naming the argument that is wrong.
+    """
+    check_images(images)
+    history = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
+                    num_steps=num_steps, batch_size=batch_size, seed=seed,
+                    learning_rate=learning_rate)
+    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    if history.optimizer is None:
+        history.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    optimizer = history.optimizer
+    optimizer.param_groups[0]["lr"] = learning_rate
+
+    images = model._tensor(images)  # all of them, on the device: a batch is an index
+    with batches(history, latent_dim=model.latent_dim, num_epochs=num_epochs, num_steps=num_steps,
+                 progress=progress) as steps:
+        for rows, noise in steps:
+            x = images[torch.from_numpy(rows)]  # (batch, 28, 28)
+            log_likelihood, kl = model(x, model._tensor(noise))  # (batch,), (batch,)
+            loss = (kl - log_likelihood).mean()  # −ELBO
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            history.record(log_likelihood.detach().sum(), kl.detach().sum(), len(rows))
+    return history
+
+
+@torch.no_grad()
+def evaluate(model: VAE, images, *, batch_size: int = 1000,
+             seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays (log_likelihood, kl) of images (n, 28, 28), each (n,) float64, nats, constants included.
+
+    One sample of h for each image, from noise that follows from seed alone; no gradient. The mean
+    of log_likelihood − kl estimates the ELBO, and its standard error is std / √n.
+    Raises TypeError or ValueError naming the argument that is wrong.
+    """
+    check_images(images)
+    check_positive_int(batch_size, "batch_size")
+    shape = (len(images), model.latent_dim)
+    noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    terms = []
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        log_likelihood, kl = model(model._tensor(images[batch]), model._tensor(noise[batch]))
+        terms.append(torch.stack([log_likelihood, kl]).cpu().numpy().astype(np.float64))
+    log_likelihood, kl = np.concatenate(terms, axis=1)  # (n,), (n,)
+    return log_likelihood, kl

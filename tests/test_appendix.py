@@ -1,0 +1,197 @@
+"""The appendix pages agree with the chapters and with the code."""
+
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = ROOT / "chapters"
+APPENDIX = CHAPTERS / "appendix"
+PACKAGE = ROOT / "code" / "genmodels"
+PAGES = sorted(path for path in CHAPTERS.rglob("*") if path.suffix in (".ipynb", ".md")
+               and ".ipynb_checkpoints" not in path.parts)
+
+
+def text_of(path: Path) -> str:
+    """Return the Markdown of a page; of a notebook, that of its text cells."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    cells = json.loads(text)["cells"]
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def headings(path: Path) -> list[str]:
+    return re.findall(r"^#+ (.+?) *$", text_of(path), flags=re.MULTILINE)
+
+
+def table_rows(page: str, first_column: str) -> list[list[str]]:
+    """Return the cells of the table whose first column has this title."""
+    lines = iter((APPENDIX / page).read_text(encoding="utf-8").splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_column} |"):
+            next(lines)  # the line of dashes
+            break
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+# The lecture, slide by slide -----------------------------------------------------------------------
+
+SLIDES = table_rows("lecture.md", "slide")
+LINK = r"\[([^\]]+)\]\(([^)]+)\)"
+
+
+def test_table_has_every_slide_and_names_none_twice():
+    slides = [slide for slide, _ in SLIDES]
+    assert len(slides) == 25  # headings of level 2 and 3 in the notes, and in the Keras program
+    assert len(set(slides)) == len(slides)
+
+
+@pytest.mark.parametrize(("slide", "where"), SLIDES, ids=[slide for slide, _ in SLIDES])
+def test_slide_leads_to_a_section_that_exists(slide, where):
+    if slide == "Variational diffusion models":
+        assert where.startswith("Not in this edition")
+        return
+    title, target = re.match(LINK, where).groups()  # the row starts with a link
+    chapter = APPENDIX / target
+    assert chapter.is_file(), f"{target} does not exist"
+    found = headings(chapter)
+    assert title == found[0]
+    sections = re.findall(r"\*([^*]+)\*", where)
+    assert set(sections) <= set(found), f"{chapter.name} has the sections {found}"
+    assert sections or chapter.suffix == ".md"
+    source = chapter.read_text(encoding="utf-8")
+    for identity in re.findall(r"\(([A-Z]\d)\)", where):
+        assert f"identity-{identity}" in source, f"no cell of {chapter.name} checks {identity}"
+
+
+@pytest.mark.parametrize("page", sorted(APPENDIX.glob("*.md")), ids=lambda page: page.name)
+def test_appendix_links_lead_to_files_that_exist(page):
+    for _, target in re.findall(LINK, text_of(page)):
+        assert "://" in target or (APPENDIX / target).is_file(), target
+
+
+# Bibliography --------------------------------------------------------------------------------------
+
+NAME = r"[A-ZÀ-Þ][\w’'-]+"
+CITATION = re.compile(  # Doersch (2016); Burda et al. (2016); (Tipping and Bishop, 1999: …)
+    rf"({NAME}(?:(?:, and |, | and | & ){NAME})*)(?: et al\.)?(?: \(|, )((?:18|19|20)\d\d)[):,; ]")
+
+
+def entries() -> list[tuple[str, str]]:
+    """Return (authors, year) of each entry."""
+    text = (APPENDIX / "bibliography.md").read_text(encoding="utf-8")
+    return re.findall(r"^\* \*\*(.+) \((\d{4})\)\.\*\* ", text, flags=re.MULTILINE)
+
+
+def missing_citations(text: str) -> list[str]:
+    """Return the citations in `text` without an entry that has all their names and their year."""
+    missing = []
+    for match in CITATION.finditer(" ".join(text.split()) + " "):
+        names, year = re.findall(NAME, match[1]), match[2]
+        if not any(year == y and all(name in authors for name in names) for authors, y in entries()):
+            missing.append(match[0])
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(CHAPTERS).as_posix())
+def test_everything_that_a_page_cites_is_in_the_bibliography(page):
+    if page.name != "bibliography.md":
+        assert missing_citations(text_of(page)) == []
+
+
+@pytest.mark.parametrize("text", [
+    "as Doersch (2017) says", "by Nobody (2016).", "Kingma and Nobody (2014)", "Nobody et al. (2016)",
+    "known (Tipping and Bishop, 1998: a theorem)", "(Nobody, 2016)", "Nobody, Kingma and\nBa (2015)",
+])
+def test_citation_without_an_entry_is_found(text):
+    assert len(missing_citations(text)) == 1
+
+
+def test_chapters_cite():  # or the check above would see nothing
+    cited = sum(len(CITATION.findall(text_of(page))) for page in PAGES if page.suffix == ".ipynb")
+    assert cited >= 10
+
+
+def test_bibliography_is_alphabetical_and_complete():
+    listed = entries()
+    assert listed == sorted(listed)
+    text = (APPENDIX / "bibliography.md").read_text(encoding="utf-8")
+    assert len(listed) == len(re.findall(r"^\* ", text, flags=re.MULTILINE))
+
+
+# Notation ------------------------------------------------------------------------------------------
+
+def test_python_names_of_the_notation_occur_in_the_code():
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py"))
+    for path in PAGES:
+        if path.suffix == ".ipynb":
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            source += "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    rows = table_rows("notation.md", "symbol")
+    names = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    names |= {name for row in table_rows("notation.md", "Python")
+              for name in re.findall(r"`(\w+)`", row[0])}
+    assert len(rows) > 20 and all(len(row) == 4 for row in rows)
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", source)] == []
+
+
+# API -----------------------------------------------------------------------------------------------
+
+def api():
+    """Return scripts/api.py as a module."""
+    spec = importlib.util.spec_from_file_location("api", ROOT / "scripts" / "api.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_api_page_is_up_to_date(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["api.py", "--check"])
+    assert api().main() == 0, "run: python scripts/api.py"
+
+
+def test_api_check_finds_a_changed_signature(tmp_path, monkeypatch):
+    shutil.copytree(PACKAGE, tmp_path / "genmodels", ignore=shutil.ignore_patterns("data"))
+    budget = tmp_path / "genmodels" / "budget.py"
+    budget.write_text(budget.read_text(encoding="utf-8").replace("full: T)", "full: T, more: T)"),
+                      encoding="utf-8")
+    module = api()
+    module.PACKAGE = tmp_path / "genmodels"
+    monkeypatch.setattr("sys.argv", ["api.py", "--check"])
+    assert module.main() == 1
+
+
+@pytest.mark.parametrize(("source", "expected"), [
+    ('"""M."""\ndef f(a, /, b: int = 1, *c, d=2, **e) -> int:\n    """Do."""',
+     "f(a, /, b: int = 1, *c, d=2, **e) -> int"),
+    ('"""M."""\ndef f(*, a):\n    """Do.\n\n    Raises:\n        ValueError: if a\n            is bad.\n    """',
+     "* `ValueError`: if a\n  is bad."),
+    ('"""M."""\nclass C:\n    """Do."""\n    x: int  # ε > 0', "* `x: int`: ε > 0"),
+    ('"""M."""\nclass C:\n    """Do."""\n    @property\n    def y(self) -> int:\n        """Do."""',
+     "A property: `y -> int`"),
+    ('"""M with a*b, `a*b` and x_i < 1."""', r"M with a\*b, `a*b` and x_i \< 1."),
+])
+def test_api_shows(source, expected):
+    assert expected in api().module_section("m", source)
+
+
+@pytest.mark.parametrize("source", ['"""M."""\nclass C:\n    x: int', "x = 1"])
+def test_api_refuses_a_class_or_module_without_docstring(source):
+    with pytest.raises(ValueError, match="no docstring"):
+        api().module_section("m", source)
+
+
+def test_api_shows_only_what_all_names():
+    source = '"""M."""\n__all__ = ["f"]\ndef f():\n    """Do."""\ndef g():\n    """Do."""'
+    text = api().module_section("m", source)
+    assert "### m.f" in text and "### m.g" not in text
