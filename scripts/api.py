@@ -15,13 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "code" / "genmodels"
 PAGE = ROOT / "chapters" / "appendix" / "api.md"
-LONGEST_SIGNATURE = 60  # characters; a longer one gets a line for each argument
+LONGEST_SIGNATURE = 40  # characters, for a telephone; a longer one gets a line for each argument
 SECTIONS = {"Args:": "Arguments", "Returns:": "Returns", "Raises:": "Errors"}
 INTRODUCTION = """# API
 
-<!-- Written by scripts/api.py from the docstrings of code/genmodels: change those, not this page. -->
+<!-- Written by scripts/api.py from the docstrings of code/genmodels: change those instead. -->
 
-Every public function and class of the package `genmodels`, module by module, with its whole docstring.
+Every public function and class of the package `genmodels`, module by module, with its docstring.
 The symbols are those of the [notation](notation.md).
 
 """
@@ -49,7 +49,7 @@ def module_section(name: str, source: str) -> str:
 
 
 def public_nodes(tree: ast.Module) -> list[ast.ClassDef | Function]:
-    """Return the functions and classes that `__all__` names, or those without leading underscore."""
+    """Return the functions and classes in `__all__`, or those without leading underscore."""
     nodes = [node for node in tree.body if isinstance(node, ast.ClassDef | Function)]
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
@@ -181,7 +181,7 @@ def section(title: str, body: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape what Markdown would take for markup, outside of `code`; keep lists of the docstring."""
+    """Escape what Markdown would take for markup, but not in `code` and not the mark of a list."""
     parts = re.split(r"(``.+?``|`[^`]+`)", text, flags=re.DOTALL)
     for i in range(0, len(parts), 2):
         part = re.sub(r"(?<!\w)_|_(?!\w)|(?<!^)\*|[<$]", r"\\\g<0>", parts[i], flags=re.MULTILINE)
@@ -199,7 +199,7 @@ def main() -> int:
         PAGE.write_text(text, encoding="utf-8")
         return 0
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        print("chapters/appendix/api.md is not up to date; run: python scripts/api.py", file=sys.stderr)
+        print("chapters/appendix/api.md is not up to date; run: make api", file=sys.stderr)
         return 1
     return 0
 

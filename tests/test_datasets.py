@@ -195,18 +195,28 @@ def user_files(digits):
     }
 
 
-@pytest.mark.parametrize("case", list(user_files({
-    "x_train": np.zeros((1, 28, 28), np.uint8), "y_train": np.zeros(1, np.uint8),
-    "x_test": np.zeros((7, 28, 28), np.uint8), "y_test": np.zeros(7, np.uint8)})))
+@pytest.mark.parametrize(("case", "reason"), [
+    ("empty", "cannot be read"),
+    ("truncated", "cannot be read"),
+    ("text", "pickled"),  # what NumPy takes any unknown file for
+    ("a single array", "not an .npz archive"),
+    ("one pixel altered", "x_test, written as t10k-images-idx3-ubyte, has MD5"),
+    ("labels altered", "y_train, written as train-labels-idx1-ubyte, has MD5"),
+    ("a part missing", "an array is missing"),
+    ("floats", "x_train is float64 of shape (300, 28, 28); expected uint8"),
+    ("flat images", "x_test is uint8 of shape (7, 784); expected uint8 of shape (7, 28, 28)"),
+    ("too few labels", "x_test is uint8 of shape (7, 28, 28); expected uint8 of shape (6,"),
+    ("pickled", "Object arrays"),
+])
 def test_damaged_user_file_is_an_error_with_path_and_checksums(
-        monkeypatch, tmp_path, digits, case):
+        monkeypatch, tmp_path, digits, case, reason):
     path = tmp_path / "digits.npz"
     path.write_bytes(user_files(digits)[case])
     monkeypatch.setenv("GENMODELS_DATA", str(path))
     with pytest.raises(ValueError, match="GENMODELS_DATA") as error:
         load_mnist()
     message = str(error.value)
-    assert str(path) in message
+    assert str(path) in message and reason in message
     assert hashlib.sha256(path.read_bytes()).hexdigest() in message
     assert f"expected, for the file that Keras publishes: {datasets.KERAS_SHA256}" in message
 
@@ -254,6 +264,20 @@ def test_unfinished_download_leaves_no_file_and_is_not_tried_twice(
         assert "could not be downloaded" in one_line(capsys)
     assert server.requested == ["/early.npz"]
     assert list(tmp_path.rglob("*.*")) == []
+
+
+GZIPPED = gzip.compress(idx(np.zeros(9, np.uint8)))
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"<html>Please log in</html>", GZIPPED[:-10],  # EOFError, BadGzipFile, EOFError
+    GZIPPED[:10] + b"\xff" * 20,  # zlib.error
+    gzip.compress(b""), gzip.compress(b"\0\0\x08\x03"),  # IndexError, struct.error
+    gzip.compress(idx(np.zeros(9, np.uint8))[:-1]),
+])
+def test_what_is_no_idx_file_is_a_value_error(content):
+    with pytest.raises(ValueError):
+        datasets._read_idx(content)
 
 
 def test_early_end_is_noticed_by_its_length(server):
@@ -354,6 +378,7 @@ def make(framework: str, images: np.ndarray):
 frameworks = pytest.mark.parametrize("framework", ["numpy", "torch", "tensorflow"])
 
 
+@pytest.mark.filterwarnings("error:Converting a tensor with requires_grad")
 @frameworks
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_check_images_accepts_floats_from_0_to_1(framework, dtype):
@@ -385,10 +410,11 @@ def test_check_images_refuses(framework, images, error, message):
     assert "expected floats in [0, 1] of shape (n, 28, 28)" in str(raised.value)
 
 
-def test_check_images_finds_a_single_nan():
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_check_images_finds_a_single_bad_value(value):
     images = np.zeros((50, 28, 28), np.float32)
-    images[31, 4, 15] = np.nan
-    with pytest.raises(ValueError, match="images holds NaN"):
+    images[31, 4, 15] = value
+    with pytest.raises(ValueError, match="images holds NaN or infinity"):
         check_images(images)
 
 

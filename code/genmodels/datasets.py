@@ -272,7 +272,7 @@ def check_images(images: Any, name: str = "images") -> None:
         hint = " (divide by 255)" if dtype == "uint8" else ""
         raise TypeError(f"{name} has dtype {dtype}; {expected}{hint}")
     shape = tuple(images.shape)
-    if len(shape) != 3 or shape[1:] != (28, 28) or shape[0] == 0:
+    if shape[1:] != (28, 28) or shape[0] == 0:
         raise ValueError(f"{name} has shape {shape}; {expected} with n at least 1")
 
     values = images.detach() if hasattr(images, "detach") else np.asarray(images)

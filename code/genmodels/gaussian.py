@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve_triangular
 
 Array = NDArray[np.float64]
 
@@ -24,15 +23,18 @@ def log_density(x: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> Array:
     factor = cholesky("cov", cov)  # (k, k), lower triangular, cov = factor @ factor.T
     k = len(factor)
     x, mean = finite_array("x", x, last=k), finite_array("mean", mean, last=k)
-    difference = x - mean  # (..., k)
-    whitened = solve_triangular(factor, difference.reshape(-1, k).T, lower=True)  # (k, n)
+    try:
+        difference = x - mean  # (..., k)
+    except ValueError:
+        raise ValueError(
+            f"x has shape {x.shape} and mean {mean.shape}, expected shapes that broadcast"
+        ) from None
+    whitened = np.linalg.solve(factor, difference.reshape(-1, k).T)  # (k, n)
     squared = np.sum(whitened**2, axis=0).reshape(difference.shape[:-1])
     return -0.5 * (k * np.log(2 * np.pi) + _log_det(factor) + squared)
 
 
-def sample(
-    mean: ArrayLike, cov: ArrayLike, num_samples: int, rng: np.random.Generator
-) -> Array:
+def sample(mean: ArrayLike, cov: ArrayLike, num_samples: int, rng: np.random.Generator) -> Array:
     """Draw from N(mean, cov) by h = mean + L ε with cov = L Lᵀ; shape (num_samples, k).
 
     Raises:
@@ -44,9 +46,7 @@ def sample(
     return mean + rng.standard_normal((num_samples, k)) @ factor.T
 
 
-def kl_divergence(
-    mean0: ArrayLike, cov0: ArrayLike, mean1: ArrayLike, cov1: ArrayLike
-) -> float:
+def kl_divergence(mean0: ArrayLike, cov0: ArrayLike, mean1: ArrayLike, cov1: ArrayLike) -> float:
     """Return D[N(mean0, cov0) ‖ N(mean1, cov1)] in nats: identity K2.
 
     Args:
@@ -60,10 +60,11 @@ def kl_divergence(
     k = len(factor0)
     if len(factor1) != k:
         raise ValueError(f"cov1 has shape {(len(factor1),) * 2}, expected {(k, k)} as cov0 has")
-    mean0, mean1 = finite_array("mean0", mean0, shape=(k,)), finite_array("mean1", mean1, shape=(k,))
+    mean0 = finite_array("mean0", mean0, shape=(k,))
+    mean1 = finite_array("mean1", mean1, shape=(k,))
     # tr(Σ1⁻¹ Σ0) is the squared norm of L1⁻¹ L0, and the quadratic form that of L1⁻¹ (μ1 − μ0).
-    trace = np.sum(solve_triangular(factor1, factor0, lower=True) ** 2)
-    quadratic = np.sum(solve_triangular(factor1, mean1 - mean0, lower=True) ** 2)
+    trace = np.sum(np.linalg.solve(factor1, factor0) ** 2)
+    quadratic = np.sum(np.linalg.solve(factor1, mean1 - mean0) ** 2)
     return float(0.5 * (trace + quadratic - k + _log_det(factor1) - _log_det(factor0)))
 
 
@@ -120,7 +121,10 @@ def finite_array(
         ValueError: if it holds NaN or infinity, if its last axis has not length ``last``,
             or if it has not ``shape``.
     """
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise TypeError(f"{name} is not an array: its rows differ in length") from None
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
     array = array.astype(np.float64)

@@ -58,6 +58,7 @@ class LinearGaussian:
 
     def log_prior(self, h: ArrayLike) -> Array:
         """Return log p(h), shape (...)."""
+        h = finite_array("h", h, last=self.latent_dim)
         return gaussian.log_density(h, np.zeros(self.latent_dim), np.eye(self.latent_dim))
 
     def log_likelihood(self, x: ArrayLike, h: ArrayLike) -> Array:
@@ -105,6 +106,7 @@ class LinearGaussian:
             ValueError: for NaN or infinity, shapes that do not match, or a bad covariance.
         """
         factor = self._q_factor(q_cov)
+        q_mean = finite_array("q_mean", q_mean, last=self.latent_dim)
         spread = np.sum((self.weights @ factor) ** 2)  # tr(Wᵀ W Σ)
         return self.log_likelihood(x, q_mean) - spread / (2 * self.noise_std**2)
 
@@ -119,7 +121,9 @@ class LinearGaussian:
         kl_of_cov = gaussian.kl_divergence(zero, q_cov, zero, identity)
         return expected - kl_of_cov - 0.5 * np.sum(q_mean**2, axis=-1)
 
-    def elbo_gradients(self, x: ArrayLike, q_mean: ArrayLike, q_log_var: ArrayLike) -> ElboGradients:
+    def elbo_gradients(
+        self, x: ArrayLike, q_mean: ArrayLike, q_log_var: ArrayLike
+    ) -> ElboGradients:
         """Return the exact gradients of the ELBO of one x for a diagonal Q: identities G3-G5.
 
         Args:

@@ -90,8 +90,8 @@ def check_positive_int(value, name: str) -> None:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
-def begin(history: History | None, *, model, num_examples: int, num_epochs, num_steps, batch_size, seed,
-          learning_rate) -> History:
+def begin(history: History | None, *, model, num_examples: int, num_epochs, num_steps, batch_size,
+          seed, learning_rate) -> History:
     """Checks the arguments of `fit`; returns a new history, or the given one if it can go on.
 
     Raises TypeError or ValueError, naming the argument.
@@ -139,10 +139,8 @@ def batches(history: History, *, latent_dim: int, num_epochs, num_steps,
     the history always agree; a second Ctrl-C is not held back. The run then ends with one line.
     """
     done, per_epoch = history.num_steps, history.steps_per_epoch
-    if num_steps is None:  # an unfinished epoch is the first of num_epochs
-        end = (done // per_epoch + num_epochs) * per_epoch
-    else:
-        end = done + num_steps
+    # An unfinished epoch is the first of num_epochs.
+    end = done + num_steps if num_steps else (done // per_epoch + num_epochs) * per_epoch
     stop = threading.Event()
 
     def hold_back(signum, frame):

@@ -1,4 +1,4 @@
-"""The lecture's two variational autoencoders in Keras. Beside it: the same in PyTorch, vae_torch.py.
+"""The lecture's two variational autoencoders in Keras; vae_torch.py has the same in PyTorch.
 
     x data, h latent variable (the lecture also writes z), k = latent_dim
     Q(h|x) = N(mean(x), diag exp(log_var(x)))   the encoder, parameters ϑ
@@ -23,7 +23,7 @@ from keras import layers, ops
 from genmodels.datasets import check_images
 from genmodels.training import History, batches, begin, check_positive_int
 
-__all__ = ["ConvVAE", "History", "MLPVAE", "VAE", "evaluate", "fit"]
+__all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
 
 class VAE(keras.Model):
@@ -89,7 +89,7 @@ class VAE(keras.Model):
 
         The log-likelihood is log p(x|h), constants included, at one sample
         h = mean + exp(log_var / 2) · noise; the KL divergence is exact (N1, K3, G5). `noise` (n, k)
-        is standard normal; if it is not given, it is drawn (`keras.utils.set_random_seed` seeds it).
+        is standard normal; if not given, it is drawn (`keras.utils.set_random_seed` seeds it).
         Raises TypeError or ValueError if x is not images or noise not of shape (n, k).
         """
         x = self._images(x, "x")
@@ -268,7 +268,7 @@ def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | N
 
 def evaluate(model: VAE, images, *, batch_size: int = 1000,
              seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays (log_likelihood, kl) of images (n, 28, 28), each (n,) float64, nats, constants included.
+    """Arrays (log_likelihood, kl) for images (n, 28, 28), each (n,) float64, in nats.
 
     One sample of h for each image, from noise that follows from seed alone; no gradient. The mean
     of log_likelihood − kl estimates the ELBO, and its standard error is std / √n.

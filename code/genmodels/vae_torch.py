@@ -1,4 +1,4 @@
-"""The lecture's two variational autoencoders in PyTorch. Beside it: the same in Keras, vae_keras.py.
+"""The lecture's two variational autoencoders in PyTorch; vae_keras.py has the same in Keras.
 
     x data, h latent variable (the lecture also writes z), k = latent_dim
     Q(h|x) = N(mean(x), diag exp(log_var(x)))   the encoder, parameters ϑ
@@ -19,7 +19,7 @@ from torch import nn
 from genmodels.datasets import check_images
 from genmodels.training import History, batches, begin, check_positive_int
 
-__all__ = ["ConvVAE", "History", "MLPVAE", "VAE", "evaluate", "fit"]
+__all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
 
 class VAE(nn.Module):
@@ -74,7 +74,7 @@ class VAE(nn.Module):
 
         The log-likelihood is log p(x|h), constants included, at one sample
         h = mean + exp(log_var / 2) · noise; the KL divergence is exact (N1, K3, G5). `noise` (n, k)
-        is standard normal; if it is not given, it is drawn (`torch.manual_seed` seeds it).
+        is standard normal; if not given, it is drawn (`torch.manual_seed` seeds it).
         Raises TypeError or ValueError if x is not images or noise not of shape (n, k).
         """
         x = self._images(x, "x")
@@ -256,7 +256,7 @@ def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | N
 @torch.no_grad()
 def evaluate(model: VAE, images, *, batch_size: int = 1000,
              seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays (log_likelihood, kl) of images (n, 28, 28), each (n,) float64, nats, constants included.
+    """Arrays (log_likelihood, kl) for images (n, 28, 28), each (n,) float64, in nats.
 
     One sample of h for each image, from noise that follows from seed alone; no gradient. The mean
     of log_likelihood − kl estimates the ELBO, and its standard error is std / √n.

@@ -1,0 +1,69 @@
+# Every target first sets up .venv, unless that is done. `make help` lists the targets.
+
+# Tested on Python 3.11 (TensorFlow, and the versions in constraints.txt).
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
+QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
+
+.NOTPARALLEL:
+.PHONY: help book test quick-book test-tensorflow test-torch lab identities api lint lock clean
+
+help:
+	@echo "make book        build the book; the last line says where to open it"
+	@echo "make test        run the unit tests, the notebooks and the tests of the pages"
+	@echo "make lab         open the chapters in JupyterLab"
+	@echo "make identities  write the register of identities from the chapters and tests"
+	@echo "make api         write the API page from the docstrings of the package"
+	@echo "make lint        check the style of the code"
+	@echo "make lock        write constraints.txt from a clean installation"
+	@echo "make clean       delete what was built (rm -r .venv deletes the environment)"
+
+$(INSTALLED): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or newer is needed (tested: 3.11), '$(PYTHON)' is not."; \
+	    echo "Name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --disable-pip-version-check install -r requirements.txt -c constraints.txt
+	$(BIN)/python -m pip --disable-pip-version-check install --no-deps --editable .
+	@touch $@
+
+book: $(INSTALLED)
+	@$(BIN)/python scripts/build_book.py
+
+# All parts run, also after a failure in one of them; any failure is a failure of `make test`.
+test: $(INSTALLED)
+	@$(MAKE) --no-print-directory --keep-going quick-book test-tensorflow test-torch
+
+quick-book: $(INSTALLED)
+	@$(QUICK) $(BIN)/python scripts/build_book.py --output _build/quick
+
+test-tensorflow: $(INSTALLED)
+	$(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(NBVAL) tests chapters
+
+test-torch: $(INSTALLED)
+	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(NBVAL) \
+	    tests/test_vae.py tests/test_vae_keras.py chapters/vae/vae_keras.ipynb
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab --ServerApp.root_dir=chapters
+
+identities: $(INSTALLED)
+	@$(BIN)/python scripts/identities.py
+
+api: $(INSTALLED)
+	@$(BIN)/python scripts/api.py
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+
+lock:
+	$(PYTHON) scripts/lock.py
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache code/*.egg-info
+	find code tests scripts book_extensions chapters benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find chapters -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Small models, exact where possible, that the chapters of the course import."""

@@ -1,0 +1,580 @@
+"""What the VAEs must do in both frameworks (KERAS_BACKEND=torch: the Keras half on torch)."""
+
+import signal
+
+import keras
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import torch
+from genmodels import training, vae_keras, vae_torch
+
+EPS = float(np.finfo(np.float32).eps)
+SUM_RTOL = 784 * EPS  # float32: worst-case rounding of a sum of 784 terms of one sign
+FRAMEWORKS = {"torch": vae_torch, "keras": vae_keras}
+CASES = [(vae, name) for vae in FRAMEWORKS.values() for name in ("ConvVAE", "MLPVAE")]
+CASE_IDS = ["torch-ConvVAE", "torch-MLPVAE", "keras-ConvVAE", "keras-MLPVAE"]
+
+
+def as_numpy(tensor):
+    return tensor.detach().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+
+
+def weights(model):
+    """All weights as NumPy arrays, encoder first, in the same order in both frameworks."""
+    if isinstance(model, torch.nn.Module) and not isinstance(model, keras.Model):
+        return [p.detach().numpy() for p in model.parameters()]
+    return [keras.ops.convert_to_numpy(w) for w in model.encoder.weights + model.decoder.weights]
+
+
+def set_weights(model, arrays):
+    if isinstance(model, keras.Model):
+        variables = model.encoder.weights + model.decoder.weights
+        for weight, array in zip(variables, arrays, strict=True):
+            weight.assign(array)
+    else:
+        with torch.no_grad():
+            for weight, array in zip(model.parameters(), arrays, strict=True):
+                weight.copy_(torch.from_numpy(np.array(array)))
+
+
+def shake(model, seed=0):
+    """Random biases and larger weights, so that mean, log_var and pixels are far from trivial."""
+    rng = np.random.default_rng(seed)
+    set_weights(model, [w * 1.5 if w.ndim > 1 else 0.3 * rng.standard_normal(w.shape)
+                        for w in weights(model)])
+    return model
+
+
+def keras_to_torch(model):
+    """A Keras model's weights in PyTorch's layout: kernels transposed, (h, w, c) to (c, h, w)."""
+    arrays = []
+    for w in weights(model):
+        if w.ndim == 4:  # conv (h, w, in, out) or transposed (h, w, out, in)
+            w = w.transpose(3, 2, 0, 1)
+        elif w.shape == (7 * 7 * 64, 16):  # after Flatten
+            w = w.reshape(7, 7, 64, 16).transpose(2, 0, 1, 3).reshape(-1, 16).T
+        elif w.shape[-1] == 7 * 7 * 64:  # before Reshape: kernel (k, 3136) or bias (3136,)
+            w = np.moveaxis(w.reshape(-1, 7, 7, 64), 3, 1).reshape(-1, 7 * 7 * 64)
+            w = w.T if len(w) > 1 else w[0]
+        elif w.ndim == 2:
+            w = w.T
+        arrays.append(w)
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).random((10, 28, 28), dtype=np.float32)
+
+
+@pytest.fixture(params=CASES, ids=CASE_IDS)
+def model(request):
+    vae, name = request.param
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
+    return shake(getattr(vae, name)())
+
+
+@pytest.fixture(params=FRAMEWORKS.values(), ids=FRAMEWORKS)
+def vae(request):
+    return request.param
+
+
+def small(vae, seed=0):
+    """A model that trains in no time; the same weights for the same seed."""
+    model = vae.MLPVAE(latent_dim=2, hidden_dim=8)
+    rng = np.random.default_rng(seed)
+    set_weights(model, [0.2 * rng.standard_normal(w.shape) for w in weights(model)])
+    return model
+
+
+def make_noise(model, n, seed=2):
+    return np.random.default_rng(seed).standard_normal((n, model.latent_dim), dtype=np.float32)
+
+
+# Architecture and conventions -------------------------------------------------------------------
+
+
+def count(network):
+    if isinstance(network, keras.Model):
+        return network.count_params()
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(("name", "encoder", "decoder"),
+                         [("ConvVAE", 69_076, 65_089), ("MLPVAE", 672_784, 406_800)])
+def test_number_of_parameters(vae, name, encoder, decoder):
+    model = getattr(vae, name)()
+    assert (count(model.encoder), count(model.decoder)) == (encoder, decoder)
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("ConvVAE", {"latent_dim": 3}),
+                                             ("MLPVAE", {"latent_dim": 3, "hidden_dim": 5})])
+def test_sizes_can_be_chosen(vae, images, name, sizes):
+    model = getattr(vae, name)(**sizes)
+    mean, log_var = model.encode(images)
+    assert tuple(mean.shape) == tuple(log_var.shape) == (10, 3)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_sizes_must_be_positive(vae, size):
+    with pytest.raises(ValueError, match="latent_dim"):
+        vae.ConvVAE(latent_dim=size)
+    with pytest.raises(ValueError, match="hidden_dim"):
+        vae.MLPVAE(hidden_dim=size)
+
+
+@pytest.mark.parametrize("size", [2.0, "2", True, None])
+def test_sizes_must_be_integers(vae, size):
+    with pytest.raises(TypeError, match="latent_dim"):
+        vae.MLPVAE(latent_dim=size)
+
+
+def test_shapes_and_tensors(model, images):
+    own = torch.Tensor if isinstance(model, vae_torch.VAE) else type(keras.ops.zeros(1))
+    h = make_noise(model, 10)
+    k = model.latent_dim
+    for result, shape in [
+        (model.encode(images)[0], (10, k)), (model.encode(images)[1], (10, k)),
+        (model.decode(h), (10, 28, 28)), (model.sample(4), (4, 28, 28)),
+        (model.reconstruct(images), (10, 28, 28)),
+        (model.elbo_terms(images)[0], (10,)), (model.elbo_terms(images)[1], (10,)),
+    ]:
+        assert isinstance(result, own)
+        assert tuple(result.shape) == shape
+        assert "float32" in str(result.dtype)
+        assert np.all(np.isfinite(as_numpy(result)))
+
+
+def test_arrays_and_tensors_give_the_same(model, images):
+    if isinstance(model, vae_torch.VAE):
+        to_tensor = torch.from_numpy
+    else:
+        to_tensor = keras.ops.convert_to_tensor
+    noise = make_noise(model, 10)
+    expected = [as_numpy(term) for term in model.elbo_terms(images, noise)]
+    read_only = images[::-1].copy()
+    read_only.flags.writeable = False
+    for x in (to_tensor(images), images.astype(np.float64), read_only[::-1]):
+        for term, reference in zip(model.elbo_terms(x, to_tensor(noise)), expected):
+            np.testing.assert_array_equal(as_numpy(term), reference)
+
+
+def test_bernoulli_means_are_probabilities_and_gaussian_means_may_leave_them(vae):
+    h = 50 * make_noise(vae.ConvVAE(), 20)
+    probabilities = as_numpy(shake(vae.ConvVAE()).decode(h))
+    assert probabilities.min() >= 0 and probabilities.max() <= 1
+    means = as_numpy(shake(vae.MLPVAE()).decode(50 * make_noise(vae.MLPVAE(), 20)))
+    assert -0.5 <= means.min() < -0.1 and 1.1 < means.max() <= 1.5
+
+
+def test_examples_do_not_influence_each_other(model, images):
+    noise = make_noise(model, 10)
+    together = model.elbo_terms(images, noise)
+    alone = model.elbo_terms(images[3:4], noise[3:4])
+    for term, reference in zip(alone, together):
+        np.testing.assert_allclose(as_numpy(term)[0], as_numpy(reference)[3], rtol=SUM_RTOL)
+
+
+def test_reconstruct_decodes_the_mean(model, images):
+    mean, _ = model.encode(images)
+    np.testing.assert_array_equal(as_numpy(model.reconstruct(images)), as_numpy(model.decode(mean)))
+
+
+def test_sample_decodes_standard_normal_draws(model):
+    h = np.random.default_rng(5).standard_normal((4, model.latent_dim), dtype=np.float32)
+    np.testing.assert_array_equal(as_numpy(model.sample(4, seed=5)), as_numpy(model.decode(h)))
+    assert np.any(as_numpy(model.sample(4)) != as_numpy(model.sample(4)))
+
+
+# The two terms of the ELBO ----------------------------------------------------------------------
+
+
+def encoded(model, x):
+    """Mean and log-variance in float64."""
+    return [as_numpy(tensor).astype(np.float64) for tensor in model.encode(x)]
+
+
+def test_N1_log_likelihood_is_that_of_torch_distributions(model, images):
+    noise = make_noise(model, 10)
+    mean, log_var = encoded(model, images)
+    h = (mean + np.exp(log_var / 2) * noise).astype(np.float32)
+    mean_images = torch.tensor(as_numpy(model.decode(h)), dtype=torch.float64)
+    if "Conv" in type(model).__name__:
+        p_x = torch.distributions.Bernoulli(probs=mean_images, validate_args=False)
+    else:
+        p_x = torch.distributions.Normal(mean_images, 1.0)
+    expected = p_x.log_prob(torch.tensor(images, dtype=torch.float64)).sum(dim=(1, 2)).numpy()
+    log_likelihood, _ = model.elbo_terms(images, noise)
+    np.testing.assert_allclose(as_numpy(log_likelihood), expected, rtol=SUM_RTOL)
+
+
+def test_N1_gaussian_log_likelihood_is_that_of_scipy(vae, images):
+    model = shake(vae.MLPVAE())
+    noise = np.zeros((10, 8), np.float32)  # h is the mean of Q
+    means = as_numpy(model.reconstruct(images)).astype(np.float64)
+    expected = scipy.stats.norm(means, 1.0).logpdf(images.astype(np.float64)).sum(axis=(1, 2))
+    log_likelihood, _ = model.elbo_terms(images, noise)
+    np.testing.assert_allclose(as_numpy(log_likelihood), expected, rtol=SUM_RTOL)
+
+
+def test_N1_bernoulli_log_likelihood_is_that_of_scipy_and_of_keras(vae, images):
+    model = shake(vae.ConvVAE())
+    binary = np.round(images)
+    noise = np.zeros((10, 2), np.float32)
+    probabilities = as_numpy(model.reconstruct(binary))
+    log_likelihood = as_numpy(model.elbo_terms(binary, noise)[0])
+    expected = scipy.stats.bernoulli(probabilities.astype(np.float64)).logpmf(binary).sum((1, 2))
+    np.testing.assert_allclose(log_likelihood, expected, rtol=SUM_RTOL)
+    # Keras averages over the last axis, and clips at 1e-7, which no probability here comes near.
+    assert probabilities.min() > 1e-4 and probabilities.max() < 1 - 1e-4
+    entropy = keras.losses.binary_crossentropy(binary, keras.ops.convert_to_tensor(probabilities))
+    np.testing.assert_allclose(log_likelihood, -28 * as_numpy(entropy).sum(axis=1), rtol=SUM_RTOL)
+
+
+def test_N1_bernoulli_log_likelihood_is_exact_for_certain_pixels(vae, images):
+    """Where float32 rounds the probability to 0 or 1, the logarithm still comes from the logit."""
+    model = vae.ConvVAE()
+    set_weights(model, [10 * w for w in weights(shake(model))])
+    h = 10 * make_noise(model, 10)
+    logits = as_numpy(model.decoder(model._tensor(h))).astype(np.float64)
+    probabilities = as_numpy(model.decode(h))
+    assert probabilities.min() == 0 and probabilities.max() == 1
+    expected = (images * scipy.special.log_expit(logits)
+                + (1 - images) * scipy.special.log_expit(-logits)).sum((1, 2))
+    log_likelihood = as_numpy(model._log_likelihood(model._tensor(images),
+                                                    model.decoder(model._tensor(h))))
+    np.testing.assert_allclose(log_likelihood, expected, rtol=SUM_RTOL)
+
+
+def test_N1_unit_variance_costs_720_nats(vae):
+    """A perfect reconstruction has log-likelihood −392 log 2π, the lecture's unstated constant."""
+    model = small(vae)
+    x = np.full((1, 28, 28), 0.5, np.float32)
+    set_weights(model, [np.zeros_like(w) for w in weights(model)])  # decodes grey
+    log_likelihood, _ = model.elbo_terms(x)
+    np.testing.assert_allclose(as_numpy(log_likelihood),
+                               784 * scipy.stats.norm.logpdf(0.0), rtol=2 * EPS)
+
+
+def test_K3_kl_is_that_of_torch_distributions(model, images):
+    mean, log_var = encoded(model, images)
+    assert np.abs(mean).max() > 0.1 and np.abs(log_var).max() > 0.1  # not a trivial case
+    q = torch.distributions.Normal(torch.tensor(mean), torch.exp(torch.tensor(log_var) / 2))
+    expected = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(-1)
+    _, kl = model.elbo_terms(images)
+    # float32 rounding of a handful of terms, the largest of the size of the sum of squares
+    size = (mean**2 + np.exp(log_var) + np.abs(log_var) + 1).sum(axis=1).max()
+    np.testing.assert_allclose(as_numpy(kl), expected.numpy(), rtol=0, atol=8 * EPS * size)
+
+
+def test_G5_the_terms_are_a_function_of_x_and_noise(model, images):
+    noise = make_noise(model, 10)
+    first, second = (as_numpy(model.elbo_terms(images, noise)[0]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    other = as_numpy(model.elbo_terms(images, noise + 1)[0])
+    drawn = [as_numpy(model.elbo_terms(images)[0]) for _ in range(2)]
+    assert np.all(first != other) and np.any(drawn[0] != drawn[1])
+
+
+@pytest.mark.parametrize("name", ["ConvVAE", "MLPVAE"])
+def test_same_weights_and_noise_give_the_same_terms_in_both_frameworks(name, images):
+    keras.utils.set_random_seed(0)
+    in_keras = shake(getattr(vae_keras, name)())
+    in_torch = getattr(vae_torch, name)()
+    set_weights(in_torch, keras_to_torch(in_keras))
+    noise = make_noise(in_keras, 10)
+    terms = in_torch.elbo_terms(images, noise), in_keras.elbo_terms(images, noise)
+    for ours, theirs in zip(*terms):
+        np.testing.assert_allclose(as_numpy(ours), as_numpy(theirs), rtol=SUM_RTOL)
+    # a pixel: sums of at most 3 · 3 · 64 products of size 1
+    np.testing.assert_allclose(as_numpy(in_torch.sample(6, seed=3)),
+                               as_numpy(in_keras.sample(6, seed=3)), rtol=0, atol=576 * EPS)
+
+
+# Wrong input ------------------------------------------------------------------------------------
+
+WRONG_IMAGES = {
+    "one image": (lambda x: x[0], ValueError, "shape"),
+    "flat": (lambda x: x.reshape(10, 784), ValueError, "shape"),
+    "channels": (lambda x: x[..., None], ValueError, "shape"),
+    "other size": (lambda x: x[:, :27], ValueError, "shape"),
+    "empty": (lambda x: x[:0], ValueError, "shape"),
+    "integers": (lambda x: (255 * x).astype(np.uint8), TypeError, "dtype"),
+    "0 to 255": (lambda x: 255 * x, ValueError, "255"),
+    "shifted": (lambda x: x - 0.5, ValueError, "values"),
+    "NaN": (lambda x: np.where(x == x[0, 0, 0], np.nan, x), ValueError, "NaN"),
+    "a list": (lambda x: x.tolist(), TypeError, "list"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "error", "message"), WRONG_IMAGES.values(), ids=WRONG_IMAGES)
+def test_wrong_images(vae, images, spoil, error, message):
+    model, wrong = small(vae), spoil(images)
+    before = weights(model)
+    for use in (model.encode, model.reconstruct, model.elbo_terms,
+                lambda x: vae.evaluate(model, x),
+                lambda x: vae.fit(model, x, num_steps=1, progress=False)):
+        with pytest.raises(error, match=message):
+            use(wrong)
+    for now, then in zip(weights(model), before):
+        np.testing.assert_array_equal(now, then)
+
+
+WRONG_LATENTS = {
+    "wrong size": (np.zeros((10, 3), np.float32), ValueError, r"\(10, 3\)"),
+    "one vector": (np.zeros(2, np.float32), ValueError, r"\(2,\)"),
+    "empty": (np.zeros((0, 2), np.float32), ValueError, r"\(0, 2\)"),
+    "NaN": (np.full((10, 2), np.nan, np.float32), ValueError, "NaN"),
+    "infinity": (np.full((10, 2), np.inf, np.float32), ValueError, "infinity"),
+    "integers": (np.zeros((10, 2), int), TypeError, "int64"),
+    "a list": ([[0.0, 0.0]] * 10, TypeError, "list"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), WRONG_LATENTS.values(), ids=WRONG_LATENTS)
+def test_wrong_latents_and_noise(vae, images, wrong, error, message):
+    model = small(vae)
+    with pytest.raises(error, match=rf"^h .*{message}"):
+        model.decode(wrong)
+    with pytest.raises(error, match=rf"^noise .*{message}"):
+        model.elbo_terms(images, wrong)
+
+
+def test_noise_must_match_the_images(vae, images):
+    with pytest.raises(ValueError, match=r"noise must have shape \(10, 2\), got \(9, 2\)"):
+        small(vae).elbo_terms(images, np.zeros((9, 2), np.float32))
+
+
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-3, ValueError), (2.0, TypeError)])
+def test_wrong_number_of_samples(vae, n, error):
+    with pytest.raises(error, match=r"^n must be a positive integer"):
+        small(vae).sample(n)
+
+
+WRONG_FIT = {
+    "neither": ({}, ValueError, "exactly one"),
+    "both": ({"num_epochs": 1, "num_steps": 1}, ValueError, "exactly one"),
+    "epochs 0": ({"num_epochs": 0}, ValueError, "num_epochs"),
+    "epochs 1.0": ({"num_epochs": 1.0}, TypeError, "num_epochs"),
+    "steps -1": ({"num_steps": -1}, ValueError, "num_steps"),
+    "steps True": ({"num_steps": True}, TypeError, "num_steps"),
+    "batch 0": ({"num_steps": 1, "batch_size": 0}, ValueError, "batch_size"),
+    "batch 1.5": ({"num_steps": 1, "batch_size": 1.5}, TypeError, "batch_size"),
+    "rate 0": ({"num_steps": 1, "learning_rate": 0.0}, ValueError, "learning_rate"),
+    "rate NaN": ({"num_steps": 1, "learning_rate": float("nan")}, ValueError, "learning_rate"),
+    "rate inf": ({"num_steps": 1, "learning_rate": float("inf")}, ValueError, "learning_rate"),
+    "rate text": ({"num_steps": 1, "learning_rate": "fast"}, TypeError, "learning_rate"),
+    "seed -1": ({"num_steps": 1, "seed": -1}, ValueError, "seed"),
+    "seed 0.5": ({"num_steps": 1, "seed": 0.5}, TypeError, "seed"),
+    "history": ({"num_steps": 1, "history": [1.0]}, TypeError, "history"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), WRONG_FIT.values(), ids=WRONG_FIT)
+def test_wrong_fit_arguments(vae, images, arguments, error, message):
+    with pytest.raises(error, match=message):
+        vae.fit(small(vae), images, progress=False, **arguments)
+
+
+def test_wrong_evaluate_arguments(vae, images):
+    with pytest.raises(ValueError, match="batch_size"):
+        vae.evaluate(small(vae), images, batch_size=0)
+
+
+# Training ---------------------------------------------------------------------------------------
+# Ten images in batches of four: an epoch has three steps, the last one with two images.
+
+
+def test_every_model_learns(model, images):
+    vae = vae_torch if isinstance(model, vae_torch.VAE) else vae_keras
+    history = vae.fit(model, images, num_epochs=4, batch_size=4, progress=False)
+    assert history.loss[-1] < history.loss[0]
+    assert len(history.loss) == len(history.log_likelihood) == len(history.kl) == 4
+    assert history.num_steps == 12 and history.seconds > 0 and not history.epoch_is_unfinished
+
+
+def test_history_averages_over_the_examples(vae, images):
+    """The terms before each step, from NumPy's order and noise, averaged by hand."""
+    model, history = small(vae), None
+    log_likelihoods, kls = [], []
+    rng = np.random.default_rng([7, 0])
+    order, noise = rng.permutation(10), rng.standard_normal((10, 2), dtype=np.float32)
+    for start in (0, 4, 8):
+        batch = slice(start, start + 4)
+        terms = model.elbo_terms(images[order[batch]], noise[batch])
+        log_likelihoods.extend(as_numpy(terms[0]))
+        kls.extend(as_numpy(terms[1]))
+        history = vae.fit(model, images, num_steps=1, batch_size=4, learning_rate=0.01, seed=7,
+                          history=history, progress=False)
+        # visible after each step, cut short or not; a batch's sum is taken in float32
+        assert len(history.loss) == 1
+        assert history.epoch_is_unfinished == (start < 8)
+        np.testing.assert_allclose(history.log_likelihood, [np.mean(log_likelihoods)], rtol=4 * EPS)
+        np.testing.assert_allclose(history.kl, [np.mean(kls)], rtol=8 * EPS)
+        np.testing.assert_allclose(history.loss, history.kl[0] - history.log_likelihood[0])
+    assert len(log_likelihoods) == 10
+
+
+def same_run(vae, model, history, other_model, other_history):
+    """Equal to the last bit in PyTorch; in Keras, whose kernels may split sums, to rounding."""
+    rtol, atol = (0, 0) if vae is vae_torch else (1e-5, 1e-5)
+    for name in ("loss", "log_likelihood", "kl"):
+        np.testing.assert_allclose(getattr(history, name), getattr(other_history, name),
+                                   rtol=rtol, atol=atol)
+    for ours, theirs in zip(weights(model), weights(other_model)):
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
+    assert history.num_steps == other_history.num_steps
+
+
+@pytest.fixture(params=FRAMEWORKS.values(), ids=FRAMEWORKS, scope="module")
+def one_run(request, images):
+    """(framework, model, history): seven steps, that is two epochs and a third cut short."""
+    vae = request.param
+    model = small(vae)
+    history = vae.fit(model, images, num_steps=7, batch_size=4, learning_rate=0.01, progress=False)
+    assert len(history.loss) == 3 and history.epoch_is_unfinished
+    return vae, model, history
+
+
+SETTINGS = {"batch_size": 4, "learning_rate": 0.01, "progress": False}
+
+
+def test_training_is_reproducible(one_run, images):
+    vae, model, history = one_run
+    again = small(vae)
+    same_run(vae, model, history, again, vae.fit(again, images, num_steps=7, **SETTINGS))
+
+
+def test_the_seed_changes_the_order_and_the_noise(one_run, images):
+    vae, _, history = one_run
+    other = vae.fit(small(vae), images, num_steps=3, seed=1, **SETTINGS)
+    assert other.loss[0] != history.loss[0]
+
+
+def test_a_run_in_pieces_equals_one_run(one_run, images):
+    vae, model, history = one_run
+    pieces = small(vae)
+    first = vae.fit(pieces, images, num_steps=2, **SETTINGS)
+    second = vae.fit(pieces, images, num_epochs=1, history=first, **SETTINGS)
+    assert second is first and second.num_steps == 3  # completes the epoch it was in
+    vae.fit(pieces, images, num_epochs=1, history=first, **SETTINGS)
+    assert first.num_steps == 6 and len(first.loss) == 2
+    vae.fit(pieces, images, num_steps=1, history=first, **SETTINGS)
+    same_run(vae, model, history, pieces, first)
+
+
+def test_ctrl_c_ends_after_the_step_and_training_can_go_on(one_run, images, monkeypatch, capsys):
+    vae, model, history = one_run
+    record = training.History.record
+
+    def press_ctrl_c_during_step_4(self, *terms):
+        if self.num_steps == 4:
+            signal.raise_signal(signal.SIGINT)  # after the weights changed, before the sums do
+        record(self, *terms)
+
+    stopped = small(vae)
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.History, "record", press_ctrl_c_during_step_4)
+        partial = vae.fit(stopped, images, num_steps=7, **SETTINGS)
+    assert capsys.readouterr().out == ("Training stopped at step 5. To go on: "
+                                       "fit(..., num_steps=2, history=history).\n")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert partial.num_steps == 5 and len(partial.loss) == 2 and partial.epoch_is_unfinished
+    assert np.all(np.isfinite(as_numpy(stopped.sample(2))))  # the model is usable
+    vae.fit(stopped, images, num_steps=2, history=partial, **SETTINGS)
+    same_run(vae, model, history, stopped, partial)
+
+
+def test_a_second_ctrl_c_is_not_held_back(vae, images, monkeypatch, capsys):
+    def press_ctrl_c_twice(self, *terms):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the second Ctrl-C was held back")
+
+    monkeypatch.setattr(training.History, "record", press_ctrl_c_twice)
+    vae.fit(small(vae), images, num_steps=3, **SETTINGS)
+    assert "stopped at step 0" in capsys.readouterr().out
+
+
+def test_other_errors_are_not_swallowed(vae, images, monkeypatch):
+    def fail(self, *terms):
+        raise RuntimeError("no such thing")
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(training.History, "record", fail)
+    with pytest.raises(RuntimeError, match="no such thing"):
+        vae.fit(small(vae), images, num_steps=3, **SETTINGS)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("changed", ["batch_size", "seed", "images", "model"])
+def test_going_on_needs_the_same_run(vae, images, changed):
+    model = small(vae)
+    history = vae.fit(model, images, num_steps=1, **SETTINGS)
+    arguments = {**SETTINGS, "seed": 0, "history": history, "num_steps": 1}
+    if changed in arguments:
+        arguments[changed] += 1
+    with pytest.raises(ValueError, match="cannot go on.*" + changed.replace("images", "num_exam")):
+        vae.fit(small(vae) if changed == "model" else model,
+                images[:9] if changed == "images" else images, **arguments)
+    assert history.num_steps == 1
+
+
+def test_the_learning_rate_may_change_when_going_on(vae, images):
+    model = small(vae)
+    history = vae.fit(model, images, num_steps=1, **SETTINGS)
+    before = weights(model)
+    vae.fit(model, images, num_steps=1, history=history, **{**SETTINGS, "learning_rate": 1e-9})
+    for now, then in zip(weights(model), before):  # Adam moves a weight by about learning_rate
+        np.testing.assert_allclose(now, then, rtol=EPS, atol=1e-8)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it(vae, images):
+    history = vae.fit(small(vae), images, num_epochs=2, batch_size=64, progress=False)
+    assert history.num_steps == 2 and len(history.loss) == 2
+
+
+def test_both_frameworks_see_the_same_batches(images):
+    """Same weights, same seed: the same history. Adam's ε differs (1e-7, 1e-8), hence 1e-4."""
+    in_keras, in_torch = small(vae_keras), small(vae_torch)
+    set_weights(in_torch, keras_to_torch(in_keras))
+    run = {"num_epochs": 3, "seed": 4, **SETTINGS}
+    ours, theirs = vae_torch.fit(in_torch, images, **run), vae_keras.fit(in_keras, images, **run)
+    np.testing.assert_allclose(ours.log_likelihood, theirs.log_likelihood, rtol=1e-4)
+    np.testing.assert_allclose(ours.kl, theirs.kl, rtol=1e-4)
+
+
+def test_progress_goes_to_stderr_alone(vae, images, capfd):
+    model = small(vae)
+    history = vae.fit(model, images, num_steps=1, **SETTINGS)
+    capfd.readouterr()
+    vae.fit(model, images, num_steps=2, history=history, **SETTINGS)
+    assert "training" not in "".join(capfd.readouterr())
+    vae.fit(model, images, num_steps=2, history=history, **{**SETTINGS, "progress": True})
+    out, err = capfd.readouterr()
+    assert out == "" and "training" in err
+
+
+def test_the_history_shows_numbers_only(one_run):
+    _, _, history = one_run
+    text = repr(history)
+    assert text.startswith("History(loss=[") and "num_steps=7" in text and "ptimizer" not in text
+
+
+# Evaluation -------------------------------------------------------------------------------------
+
+
+def test_evaluate_gives_each_example_at_one_seeded_sample(model, images):
+    vae = vae_torch if isinstance(model, vae_torch.VAE) else vae_keras
+    noise = np.random.default_rng(3).standard_normal((10, model.latent_dim), dtype=np.float32)
+    expected = [as_numpy(term) for term in model.elbo_terms(images, noise)]
+    for batch_size in (4, 1000):
+        terms = vae.evaluate(model, images, batch_size=batch_size, seed=3)
+        for term, reference in zip(terms, expected):
+            assert isinstance(term, np.ndarray) and term.dtype == np.float64
+            np.testing.assert_allclose(term, reference, rtol=SUM_RTOL)
+    assert np.all(vae.evaluate(model, images, seed=4)[0] != terms[0])
