@@ -110,8 +110,8 @@ def entry(label: str, register: Register) -> str:
     places = Counter(cell.chapter for cell in register.cells.get(label, []))
     cells = [f"{link_to(chapter)} ({count})" for chapter, count in places.items()]
     lines += [f"* Cells tagged `identity-{label}`: {', '.join(cells) or 'none'}."]
-    tests = [f"`{name}`" for name in register.tests.get(label, [])]
-    lines += [f"* Unit tests: {', '.join(tests) or 'none'}.", ""]
+    tests = [f"  * `{name}`" for name in register.tests.get(label, [])]
+    lines += ["* Unit tests:" if tests else "* Unit tests: none.", *tests, ""]
     return "\n".join(lines)
 
 

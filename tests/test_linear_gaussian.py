@@ -4,6 +4,8 @@ Expectations under a Gaussian Q are Gauss-Hermite quadrature, densities are scip
 uses the closed forms that are tested.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import integrate, optimize
@@ -106,10 +108,7 @@ def test_L1_evidence_of_a_discrete_latent_is_the_sum_over_its_values(seed):
         return prior @ np.exp(terms)
 
     assert abs(integrate.quad(density, -15, 15, limit=200)[0] - 1) < 1e-7  # quad's default
-    expected = [
-        20_000 * integrate.quad(density, *pair)[0]
-        for pair in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    expected = [20_000 * integrate.quad(density, *pair)[0] for pair in pairwise(edges)]
     # Binomial standard error, and one count for bins that are nearly empty.
     assert np.all(np.abs(counts - expected) < 5 * np.sqrt(expected) + 1)
 
@@ -240,7 +239,7 @@ def test_B2_elbo_is_the_evidence_minus_the_gap_and_tight_at_the_posterior(seed):
     model = random_model(rng)
     x = model.sample(1, rng)[0][0]
     posterior = model.posterior(x)
-    for _ in range(20):
+    for _ in range(5):
         q = random_gaussian(rng)
         by_quadrature = expectation(lambda h: log_likelihood(model, x, h), *q)
         by_quadrature -= expected_log_ratio(*q, log_prior)
@@ -328,7 +327,7 @@ def test_B5_bound_on_log_p_of_y_given_x_and_its_gap(seed):
         expected = expectation(lambda h: log_likelihood(unseen, v[2:], h), *q)
         return expected - expected_log_ratio(*q, lambda h: log_normal(h, *given_x))
 
-    for _ in range(20):
+    for _ in range(5):
         q = random_gaussian(rng)
         np.testing.assert_allclose(log_p - gaussian.kl_divergence(*q, *given_xy), bound(q), **TIGHT)
         assert bound(q) < log_p
@@ -342,14 +341,14 @@ def test_G1_mean_field_is_the_best_diagonal_q(seed):
     data = model.sample(2, rng)[0]
     mean, var = model.mean_field(data)
     assert mean.shape == (2, 3) and var.shape == (3,)
-    for i in range(2):
 
-        def gap(v, i=i):
-            return -model.elbo(data[i], v[:3], np.diag(np.exp(v[3:])))
+    def gap(v):
+        return -model.elbo(data[0], v[:3], np.diag(np.exp(v[3:])))
 
-        best = optimize.minimize(gap, np.zeros(6), method="BFGS")
-        np.testing.assert_allclose(best.x[:3], mean[i], atol=1e-4)  # the optimiser's tolerance,
-        np.testing.assert_allclose(best.x[3:], np.log(var), atol=1e-4)  # gtol 1e-5 / curvature
+    best = optimize.minimize(gap, np.zeros(6), method="BFGS").x
+    # The optimiser stops at a gradient of 1e-5; the curvature is at least one half.
+    np.testing.assert_allclose(best[:3], mean[0], atol=1e-4)
+    np.testing.assert_allclose(best[3:], np.log(var), atol=1e-4)
 
 
 @pytest.mark.parametrize("k", [1, 3])

@@ -22,10 +22,11 @@ def as_numpy(tensor):
 
 
 def weights(model):
-    """All weights as NumPy arrays, encoder first, in the same order in both frameworks."""
+    """Copies of all weights, encoder first, in the same order in both frameworks."""
     if isinstance(model, torch.nn.Module) and not isinstance(model, keras.Model):
-        return [p.detach().numpy() for p in model.parameters()]
-    return [keras.ops.convert_to_numpy(w) for w in model.encoder.weights + model.decoder.weights]
+        return [p.detach().numpy().copy() for p in model.parameters()]
+    variables = model.encoder.weights + model.decoder.weights
+    return [np.array(keras.ops.convert_to_numpy(w)) for w in variables]
 
 
 def set_weights(model, arrays):
@@ -399,23 +400,26 @@ def test_every_model_learns(model, images):
 def test_history_averages_over_the_examples(vae, images):
     """The terms before each step, from NumPy's order and noise, averaged by hand."""
     model, history = small(vae), None
-    log_likelihoods, kls = [], []
-    rng = np.random.default_rng([7, 0])
-    order, noise = rng.permutation(10), rng.standard_normal((10, 2), dtype=np.float32)
-    for start in (0, 4, 8):
-        batch = slice(start, start + 4)
-        terms = model.elbo_terms(images[order[batch]], noise[batch])
-        log_likelihoods.extend(as_numpy(terms[0]))
-        kls.extend(as_numpy(terms[1]))
-        history = vae.fit(model, images, num_steps=1, batch_size=4, learning_rate=0.01, seed=7,
-                          history=history, progress=False)
-        # visible after each step, cut short or not; a batch's sum is taken in float32
-        assert len(history.loss) == 1
-        assert history.epoch_is_unfinished == (start < 8)
-        np.testing.assert_allclose(history.log_likelihood, [np.mean(log_likelihoods)], rtol=4 * EPS)
-        np.testing.assert_allclose(history.kl, [np.mean(kls)], rtol=8 * EPS)
-        np.testing.assert_allclose(history.loss, history.kl[0] - history.log_likelihood[0])
-    assert len(log_likelihoods) == 10
+    for epoch in (0, 1):
+        log_likelihoods, kls = [], []
+        rng = np.random.default_rng([7, epoch])
+        order, noise = rng.permutation(10), rng.standard_normal((10, 2), dtype=np.float32)
+        for start in (0, 4, 8):
+            batch = slice(start, start + 4)
+            terms = model.elbo_terms(images[order[batch]], noise[batch])
+            log_likelihoods.extend(as_numpy(terms[0]))
+            kls.extend(as_numpy(terms[1]))
+            history = vae.fit(model, images, num_steps=1, batch_size=4, learning_rate=0.01, seed=7,
+                              history=history, progress=False)
+            # visible after each step, cut short or not
+            assert len(history.loss) == epoch + 1
+            assert history.epoch_is_unfinished == (start < 8)
+            # float32 sums over a batch
+            ours = history.log_likelihood[-1], history.kl[-1]
+            expected = np.mean(log_likelihoods, dtype=float), np.mean(kls, dtype=float)
+            np.testing.assert_allclose(ours, expected, rtol=8 * EPS)
+            assert history.loss[-1] == ours[1] - ours[0]
+        assert len(log_likelihoods) == 10
 
 
 def same_run(vae, model, history, other_model, other_history):

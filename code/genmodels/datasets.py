@@ -3,56 +3,49 @@
 MNIST is by Y. LeCun, C. Cortes and C. Burges (CC BY-SA 3.0).
 """
 
-import contextlib
 import gzip
 import hashlib
-import io
 import logging
 import math
+import multiprocessing.pool
 import os
-import queue
 import struct
-import tempfile
-import threading
-import time
-import urllib.request
-import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pooch
 
 VARIABLE = "GENMODELS_DATA"
 BUNDLED = Path(__file__).parent / "data" / "mnist_5k.npz"
 
-# The four published files, by their names in an .npz, and the MD5 sums of their contents.
+# The MD5 sums of the four published files in the IDX format, by the names of the arrays in an .npz.
 # The sums identify the digits however they were packed: mirrors, cache and user files must match.
-IDX_FILES = {
-    "x_train": "train-images-idx3-ubyte",
-    "y_train": "train-labels-idx1-ubyte",
-    "x_test": "t10k-images-idx3-ubyte",
-    "y_test": "t10k-labels-idx1-ubyte",
-}
 IDX_MD5 = {
     "x_train": "6bbc9ace898e44ae57da46a324031adb",
     "y_train": "a25bea736e30d166cdddb491f175f624",
     "x_test": "2646ac647ad5339dbf082846283269ea",
     "y_test": "27ae3e4e09519cfbb04c329615203637",
 }
+# What the mirrors hold, with the checksums that Keras and torchvision list.
 KERAS_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-
-# A mirror is one .npz file, or a folder (with "/" at its end) of the four IDX files, gzipped.
+KERAS_FILE = {"mnist.npz": f"sha256:{KERAS_SHA256}"}
+IDX_FILES = {  # in the order of IDX_MD5
+    "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "md5:9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
+}
 MIRRORS = (
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ("https://storage.googleapis.com/tensorflow/tf-keras-datasets/", KERAS_FILE),
+    ("https://ossci-datasets.s3.amazonaws.com/mnist/", IDX_FILES),
+    ("https://storage.googleapis.com/cvdf-datasets/mnist/", IDX_FILES),
 )
-CHUNK_BYTES = 1 << 16
-STALL_SECONDS = 3.0  # the longest wait for the first or the next chunk before a mirror is given up
-DEADLINE_SECONDS = 30.0  # for all mirrors together
+STALL_SECONDS = 3.0  # the longest wait for an answer, or for the rest of it
 
 _download_failed = False  # in this process: a second call does not wait again
+pooch.get_logger().setLevel(logging.WARNING)  # the one printed line says it all
 
 
 class Mnist(NamedTuple):
@@ -86,23 +79,20 @@ def load_mnist() -> Mnist:
     global _download_failed
     asked = os.environ.get(VARIABLE)
     if asked == "bundled":
-        return _announced(_read_npz(BUNDLED.read_bytes()), "bundled MNIST subset", f"by {VARIABLE}")
+        return _announced(_read_npz(BUNDLED), "bundled MNIST subset", f"by {VARIABLE}")
     if asked:
         return _announced(_read_asked(Path(asked).expanduser()), "full MNIST", f"from {VARIABLE}")
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "genmodels/mnist.npz")
-    arrays = _read_cache(cache)
-    if arrays:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "genmodels")
+    if arrays := _full_set(cache, _no_download):
         return _announced(arrays, "full MNIST", "from the cache")
-    arrays = None if _download_failed else _download()
-    if arrays:
-        kept = "kept in the cache" if _write_cache(cache, arrays) else "the cache is not writable"
-        return _announced(arrays, "full MNIST", f"downloaded; {kept}")
+    if not _download_failed and (arrays := _full_set(cache, _download)):
+        return _announced(arrays, "full MNIST", "downloaded; kept in the cache")
     _download_failed = True
     return _announced(
-        _read_npz(BUNDLED.read_bytes()), "bundled MNIST subset",
-        "the full set could not be downloaded; to have it, run this again with a network, "
-        f"or set {VARIABLE} to the path of Keras' mnist.npz")
+        _read_npz(BUNDLED), "bundled MNIST subset",
+        "the full set could not be downloaded to the cache; to have it, run this again with a "
+        f"network, or set {VARIABLE} to the path of Keras' mnist.npz")
 
 
 def _announced(arrays: dict[str, np.ndarray], kind: str, origin: str) -> Mnist:
@@ -117,140 +107,69 @@ def _read_asked(path: Path) -> dict[str, np.ndarray]:
     """Return the verified digits in the user's file, or raise an error that says what is wrong."""
     if not path.is_file():
         raise FileNotFoundError(f"{VARIABLE} names {path.absolute()}, which is not a file")
-    content = path.read_bytes()
     try:
-        return _verified(_read_npz(content))
+        return _verified(_read_npz(path))
     except ValueError as error:
         raise ValueError(
             f"{VARIABLE} names {path.absolute()}, which is not the full MNIST set: {error}. "
-            f"SHA-256 of the file: {hashlib.sha256(content).hexdigest()}; "
+            f"SHA-256 of the file: {pooch.file_hash(path)}; "
             f"expected, for the file that Keras publishes: {KERAS_SHA256}") from error
 
 
-def _read_npz(content: bytes) -> dict[str, np.ndarray]:
-    """Return the four arrays of an `.npz` file, or raise ValueError if they are not digits."""
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the four arrays of an `.npz` file, or raise ValueError if it does not hold them."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in IDX_FILES}
-    except (AttributeError, TypeError) as error:  # a plain .npy array
-        raise ValueError("it is not an .npz archive") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-        raise ValueError(f"it cannot be read as an .npz archive ({error})") from error
-    except KeyError as error:
-        raise ValueError(f"an array is missing ({error.args[0]})") from error
-    for part in ("train", "test"):
-        images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        for key, array in ((f"x_{part}", images), (f"y_{part}", labels)):
-            expected = (labels.size, 28, 28) if array is images else (labels.size,)
-            if array.dtype != np.uint8 or array.shape != expected:
-                raise ValueError(f"{key} is {array.dtype} of shape {array.shape}; "
-                                 f"expected uint8 of shape {expected}")
-    return arrays
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in IDX_MD5}
+    except Exception as error:  # damage shows as one of a dozen types, from zipfile.BadZipFile on
+        raise ValueError(f"no .npz archive of {', '.join(IDX_MD5)} ({error})") from error
 
 
-def _idx_bytes(array: np.ndarray) -> bytes:
-    """Return what the published IDX file of this array holds: a header, then the values."""
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)  # 8: uint8
-    return header + array.tobytes()
+def _read_idx(path: Path) -> np.ndarray:
+    """Return the values in a gzipped IDX file: 16 bytes and images, or 8 bytes and labels."""
+    values = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+    return (values[16:].reshape(-1, 28, 28) if "idx3" in path.name else values[8:]).copy()
 
 
 def _verified(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the arrays if they have the published MD5 sums; raise ValueError otherwise."""
     for key, expected in IDX_MD5.items():
-        found = hashlib.md5(_idx_bytes(arrays[key]), usedforsecurity=False).hexdigest()
-        if found != expected:
-            raise ValueError(f"{key}, written as {IDX_FILES[key]}, has MD5 {found}; "
-                             f"expected {expected}")
+        array = arrays[key]  # in the IDX format it follows a header, in which 8 stands for uint8
+        header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+        found = hashlib.md5(header + array.tobytes(), usedforsecurity=False).hexdigest()
+        if array.dtype != np.uint8 or found != expected:
+            raise ValueError(f"{key} is {array.dtype} of shape {array.shape} with MD5 {found} "
+                             f"in the IDX format; expected uint8 with MD5 {expected}")
     return arrays
 
 
-def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
-    """Return the verified digits in the cache; remove a file that is damaged."""
-    try:
-        return _verified(_read_npz(path.read_bytes()))
-    except OSError:  # not there, or not readable
-        return None
-    except ValueError:
-        with contextlib.suppress(OSError):  # another process was faster, or a read-only folder
-            path.unlink()
-        return None
-
-
-def _write_cache(path: Path, arrays: dict[str, np.ndarray]) -> bool:
-    """Write the digits so that another process sees all of the file or nothing of it."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
-    except OSError:  # no space, or a folder that is read-only: the digits are usable all the same
-        return False
-    finally:
-        if temporary:
-            temporary.unlink(missing_ok=True)
-    return True
-
-
-def _download() -> dict[str, np.ndarray] | None:
-    """Return verified digits from the first mirror that gives them; None, and a log, if none."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    for mirror in MIRRORS:
+def _full_set(cache: Path, downloader: Callable) -> dict[str, np.ndarray] | None:
+    """Return verified digits from the cache, where pooch puts what `downloader` brings."""
+    for mirror, files in MIRRORS:
         try:
-            if mirror.endswith("/"):
-                return _verified({key: _read_idx(_fetch(f"{mirror}{file}.gz", deadline))
-                                  for key, file in IDX_FILES.items()})
-            return _verified(_read_npz(_fetch(mirror, deadline)))
-        except (OSError, ValueError) as error:
-            logging.getLogger(__name__).info("%s: %s", mirror, error)
+            paths = [Path(pooch.retrieve(mirror + file, checksum, file, cache, None, downloader))
+                     for file, checksum in files.items()]
+            return _verified(_read_npz(paths[0]) if len(paths) == 1 else
+                             {key: _read_idx(path) for key, path in zip(IDX_MD5, paths)})
+        except (OSError, ValueError, multiprocessing.TimeoutError) as error:
+            logging.getLogger(__name__).info("%s: %s", mirror, str(error) or "no answer in time")
     return None
 
 
-def _read_idx(content: bytes) -> np.ndarray:
-    """Return the array in a gzipped IDX file of bytes, or raise ValueError."""
-    try:
-        raw = gzip.decompress(content)
-        shape = struct.unpack_from(f">{raw[3]}I", raw, offset=4)
-        return np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()
-    except (OSError, EOFError, zlib.error, struct.error, IndexError) as error:
-        raise ValueError(f"not a gzipped IDX file ({error})") from error
+def _no_download(url: str, output_file: str, _: Any) -> None:
+    """Stand in for `_download` where only what the cache holds is wanted."""
+    raise FileNotFoundError("not in the cache")
 
 
-def _fetch(url: str, deadline: float) -> bytes:
-    """Return what is at `url`, held in memory so that a half-finished download leaves no file.
+def _download(url: str, output_file: str, _: Any) -> None:
+    """Fetch a file for pooch, which then verifies it, if the server answers in time.
 
-    A thread reads, since no time-out reaches name look-up or the sum over a host's addresses.
-
-    Raises:
-        OSError: no connection, a stall of `STALL_SECONDS`, an early end, or `deadline` passed.
+    A thread asks first: no time-out covers name look-up, nor all the addresses of a host together.
     """
-    chunks: queue.Queue[bytes | Exception] = queue.Queue()
-
-    def read() -> None:
-        try:
-            with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:
-                while chunk := response.read(CHUNK_BYTES):
-                    chunks.put(chunk)
-                if response.length:  # bytes that were announced and did not come
-                    raise OSError(f"connection closed {response.length} bytes too early")
-            chunks.put(b"")
-        except Exception as error:  # handed to the caller, who waits in the other thread
-            chunks.put(error)
-
-    threading.Thread(target=read, daemon=True).start()
-    content = bytearray()
-    while True:
-        seconds = min(STALL_SECONDS, deadline - time.monotonic())
-        try:
-            chunk = chunks.get(timeout=max(seconds, 0.0))
-        except queue.Empty:
-            raise TimeoutError("no answer in time") from None
-        if isinstance(chunk, Exception):
-            raise OSError(str(chunk)) from chunk
-        if not chunk:
-            return bytes(content)
-        content += chunk
+    http = pooch.HTTPDownloader(timeout=STALL_SECONDS)
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        pool.apply_async(http, (url, None, None, True)).get(STALL_SECONDS)
+    http(url, output_file, None)
 
 
 def check_images(images: Any, name: str = "images") -> None:

@@ -15,14 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-# The same quantity has the same colour throughout the book.
-DIGIT_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
-                 "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")  # digits 0 to 9
-TRAINING_COLOUR = "#56b4e9"
-HELD_OUT_COLOUR = "#d55e00"
-LOSS_COLOUR = "#000000"
-LOG_LIKELIHOOD_COLOUR = "#0072b2"
-KL_COLOUR = "#009e73"
+# The same quantity has the same colour throughout the book (matplotlib's cycle, by name).
+DIGIT_COLOURS = tuple(f"C{digit}" for digit in range(10))
+LOSS_COLOUR = "C0"  # and the ELBO
+LOG_LIKELIHOOD_COLOUR = "C2"
+KL_COLOUR = "C3"
+HELD_OUT_COLOUR = "C1"  # an estimate, drawn with its standard error
 
 WIDTH = 6.5  # inches: the width of a page of the book
 LABEL_SIZE = 12  # points
