@@ -73,7 +73,8 @@ def report(name, framework, model, digits, train_images, num_epochs: int, seed: 
         "model": name, "seed": seed, "epochs": num_epochs, "seconds": round(seconds),
         "training_loss_last_epoch": history.loss[-1], "training_kl_last_epoch": history.kl[-1],
         "test_loss": loss.mean(), "test_loss_error": sem(loss),
-        "test_reconstruction": -log_likelihood.mean(), "test_reconstruction_error": sem(log_likelihood),
+        "test_reconstruction": -log_likelihood.mean(),
+        "test_reconstruction_error": sem(log_likelihood),
         "test_kl": kl.mean(), "test_kl_error": sem(kl),
         "test_kl_per_dimension": sorted(kl_per_dimension.tolist(), reverse=True),
         "digits": digits.name, "machine": machine(), "date": datetime.date.today().isoformat(),
@@ -89,8 +90,8 @@ def machine() -> str:
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [s.split(":")[1].strip() for s in cpuinfo.read_text().splitlines() if "model name" in s]
-        processor = names[0] if names else processor
+        lines = cpuinfo.read_text().splitlines()
+        processor = next((s.split(": ")[1] for s in lines if "model name" in s), processor)
     packages = ", ".join(f"{p} {importlib.metadata.version(p)}"
                          for p in ("torch", "tensorflow", "keras", "numpy"))
     return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
@@ -110,8 +111,8 @@ def add_row(row: dict) -> None:
 def table(rows: list[dict]) -> str:
     lines = [
         "# The lecture's settings on the full digits", "",
-        "Nats per example. Adam 1e-3, batch 128. Test: all 10,000 test digits, one sample of h each, "
-        "± one standard error. −ELBO = reconstruction + KL. The Gaussian decoder's reconstruction "
+        "Nats per example. Adam 1e-3, batch 128. Test: all 10,000 test digits, one sample of h "
+        "each, ± one standard error. −ELBO = reconstruction + KL. The Gaussian decoder's reconstruction "
         f"term includes the constant 392 log 2π = {CONSTANT:.2f} nats.", "",
         "| model | seed | epochs | training −ELBO, last epoch | test −ELBO | reconstruction | KL "
         "| KL per latent dimension | minutes |",

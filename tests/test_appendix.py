@@ -5,8 +5,9 @@ import re
 import shutil
 from pathlib import Path
 
-import api  # scripts/api.py
 import pytest
+
+import api  # scripts/api.py
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ROOT / "chapters"

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import identities
 import pytest
 from bs4 import BeautifulSoup
+
+import identities
 
 ROOT = identities.ROOT
 # Attributes by which a page loads something at once, by element.

@@ -5,8 +5,9 @@ import json
 import re
 from collections.abc import Iterator
 
-import identities
 import pytest
+
+import identities
 
 CHAPTERS = identities.notebooks()
 MAX_LINES = 30  # of a code cell

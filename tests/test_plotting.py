@@ -11,7 +11,7 @@ import pytest
 
 matplotlib.use("agg")
 
-from genmodels import plotting  # noqa: E402  (the back end first: no window in tests)
+from genmodels import plotting
 
 
 class FakeModel:

@@ -8,6 +8,7 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
+
 from genmodels import training, vae_keras, vae_torch
 
 EPS = float(np.finfo(np.float32).eps)

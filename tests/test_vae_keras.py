@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+
 from genmodels.vae_keras import MLPVAE, ConvVAE, fit
 
 IMAGES = np.random.default_rng(1).random((6, 28, 28), dtype=np.float32)

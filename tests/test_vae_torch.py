@@ -5,6 +5,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+
 from genmodels.vae_torch import MLPVAE, ConvVAE, evaluate, fit
 
 IMAGES = np.random.default_rng(1).random((6, 28, 28), dtype=np.float32)
