@@ -91,8 +91,7 @@ def load_mnist() -> Mnist:
     _download_failed = True
     return _announced(
         _read_npz(BUNDLED), "bundled MNIST subset",
-        "the full set could not be downloaded to the cache; to have it, run this again with a "
-        f"network, or set {VARIABLE} to the path of Keras' mnist.npz")
+        f"the full set could not be downloaded; {VARIABLE} can name its mnist.npz")
 
 
 def _announced(arrays: dict[str, np.ndarray], kind: str, origin: str) -> Mnist:
