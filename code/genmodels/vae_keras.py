@@ -15,6 +15,7 @@ The same code runs on TensorFlow and on PyTorch: set the environment variable KE
 
 import contextlib
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +23,9 @@ from keras import layers, ops
 
 from genmodels.datasets import check_images
 from genmodels.training import History, batches, begin, check_positive_int
+
+Tensor = Any  # a tensor of the backend, of whichever framework it is
+Array = np.ndarray | Tensor
 
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
@@ -43,16 +47,16 @@ class VAE(keras.Model):
 
     # The model, without checks ------------------------------------------------------------------
 
-    def _encode(self, x):
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.encoder(x)
 
-    def _mean_images(self, output):
+    def _mean_images(self, output: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _log_likelihood(self, x, output):
+    def _log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def call(self, inputs):
+    def call(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """The two terms of the ELBO, a deterministic function of x (n, 28, 28) and noise (n, k)."""
         x, noise = inputs
         mean, log_var = self._encode(x)  # (n, k), (n, k)
@@ -70,21 +74,21 @@ class VAE(keras.Model):
 
     # The same, with checks ----------------------------------------------------------------------
 
-    def encode(self, x):
+    def encode(self, x: Array) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (n, k) of Q(h|x) for images x (n, 28, 28); differentiable.
 
         Raises TypeError or ValueError if x is not images (see `datasets.check_images`).
         """
         return self._encode(self._images(x, "x"))
 
-    def decode(self, h):
+    def decode(self, h: Array) -> Tensor:
         """Mean images (n, 28, 28) of p(x|h) for h (n, k), in one pass; differentiable.
 
         Raises TypeError or ValueError if h is not a batch of finite latent vectors.
         """
         return self._mean_images(self.decoder(self._latent(h, "h")))
 
-    def elbo_terms(self, x, noise=None):
+    def elbo_terms(self, x: Array, noise: Array | None = None) -> tuple[Tensor, Tensor]:
         """Pair (log_likelihood, kl) for images x (n, 28, 28), each (n,), nats; differentiable.
 
         The log-likelihood is log p(x|h), constants included, at one sample
@@ -97,7 +101,7 @@ class VAE(keras.Model):
             noise = keras.random.normal((len(x), self.latent_dim), dtype=x.dtype)
         return self((x, self._latent(noise, "noise", len(x))))
 
-    def sample(self, n: int, seed: int | None = None):
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
         """n decoded draws h ~ N(0, I): the mean images of p(x|h), (n, 28, 28), without gradient.
 
         The draws come from NumPy: the same seed gives the same h in both frameworks.
@@ -106,7 +110,7 @@ class VAE(keras.Model):
         h = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
         return ops.stop_gradient(self.decode(h))
 
-    def reconstruct(self, x):
+    def reconstruct(self, x: Array) -> Tensor:
         """Images x (n, 28, 28) encoded and decoded again at the mean of Q(h|x), without gradient.
 
         Decodes the mean, not a sample: this is a picture of what h keeps, not a term of the ELBO.
@@ -116,14 +120,14 @@ class VAE(keras.Model):
 
     # Input --------------------------------------------------------------------------------------
 
-    def _tensor(self, array):
+    def _tensor(self, array: Array) -> Tensor:
         return ops.convert_to_tensor(array, dtype=self.compute_dtype)
 
-    def _images(self, x, name: str):
+    def _images(self, x: Array, name: str) -> Tensor:
         check_images(x, name)
         return self._tensor(x)
 
-    def _latent(self, h, name: str, n: int | None = None):
+    def _latent(self, h: Array, name: str, n: int | None = None) -> Tensor:
         if not (isinstance(h, np.ndarray) or ops.is_tensor(h)):
             raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
         if "float" not in str(h.dtype):
@@ -138,7 +142,7 @@ class VAE(keras.Model):
         return h
 
 
-def _heads(features, latent_dim: int):
+def _heads(features: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
     """The two heads of Q(h|x), on features (n, width)."""
     mean = layers.Dense(latent_dim, name="mean")(features)
     log_var = layers.Dense(latent_dim, name="log_var")(features)
@@ -175,10 +179,10 @@ class ConvVAE(VAE):
     def get_config(self):
         return {"latent_dim": self.latent_dim, "name": self.name}
 
-    def _mean_images(self, output):
+    def _mean_images(self, output: Tensor) -> Tensor:
         return ops.sigmoid(output)
 
-    def _log_likelihood(self, x, output):
+    def _log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit), from the logits so
         # that no pixel gives log 0 (N1). For grey pixels this is the usual cross-entropy.
         return ops.sum(x * output - ops.softplus(output), axis=(1, 2))
@@ -214,21 +218,22 @@ class MLPVAE(VAE):
     def get_config(self):
         return {"latent_dim": self.latent_dim, "hidden_dim": self.hidden_dim, "name": self.name}
 
-    def _encode(self, x):
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.encoder(x - 0.5)
 
-    def _mean_images(self, output):
+    def _mean_images(self, output: Tensor) -> Tensor:
         return output + 0.5
 
-    def _log_likelihood(self, x, output):
+    def _log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         # log N(x − 0.5; output, I) = −½ ‖x − 0.5 − output‖² − 392 log 2π (N1)
         squares = ops.sum((x - 0.5 - output) ** 2, axis=(1, 2))
         return -0.5 * squares - 392 * math.log(2 * math.pi)
 
 
-def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | None = None,
-        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0, device=None,
-        history: History | None = None, progress: bool = True) -> History:
+def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: int | None = None,
+        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0,
+        device: str | None = None, history: History | None = None,
+        progress: bool = True) -> History:
     """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
 
     Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
@@ -266,7 +271,7 @@ def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | N
     return history
 
 
-def evaluate(model: VAE, images, *, batch_size: int = 1000,
+def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,
              seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Arrays (log_likelihood, kl) for images (n, 28, 28), each (n,) float64, in nats.
 

@@ -19,6 +19,8 @@ from torch import nn
 from genmodels.datasets import check_images
 from genmodels.training import History, batches, begin, check_positive_int
 
+Array = np.ndarray | torch.Tensor
+
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
 
@@ -36,16 +38,16 @@ class VAE(nn.Module):
 
     # The model, without checks ------------------------------------------------------------------
 
-    def _encode(self, x):
+    def _encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.encoder(x)
 
-    def _mean_images(self, output):
+    def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
-    def _log_likelihood(self, x, output):
+    def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
-    def forward(self, x, noise):
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The two terms of the ELBO, a deterministic function of x (n, 28, 28) and noise (n, k)."""
         mean, log_var = self._encode(x)  # (n, k), (n, k)
         h = mean + torch.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
@@ -55,21 +57,21 @@ class VAE(nn.Module):
 
     # The same, with checks ----------------------------------------------------------------------
 
-    def encode(self, x):
+    def encode(self, x: Array) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log-variance (n, k) of Q(h|x) for images x (n, 28, 28); differentiable.
 
         Raises TypeError or ValueError if x is not images (see `datasets.check_images`).
         """
         return self._encode(self._images(x, "x"))
 
-    def decode(self, h):
+    def decode(self, h: Array) -> torch.Tensor:
         """Mean images (n, 28, 28) of p(x|h) for h (n, k), in one pass; differentiable.
 
         Raises TypeError or ValueError if h is not a batch of finite latent vectors.
         """
         return self._mean_images(self.decoder(self._latent(h, "h")))
 
-    def elbo_terms(self, x, noise=None):
+    def elbo_terms(self, x: Array, noise: Array | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Pair (log_likelihood, kl) for images x (n, 28, 28), each (n,), nats; differentiable.
 
         The log-likelihood is log p(x|h), constants included, at one sample
@@ -83,7 +85,7 @@ class VAE(nn.Module):
         return self(x, self._latent(noise, "noise", len(x)))
 
     @torch.no_grad()
-    def sample(self, n: int, seed: int | None = None):
+    def sample(self, n: int, seed: int | None = None) -> torch.Tensor:
         """n decoded draws h ~ N(0, I): the mean images of p(x|h), (n, 28, 28), without gradient.
 
         The draws come from NumPy: the same seed gives the same h in both frameworks.
@@ -93,7 +95,7 @@ class VAE(nn.Module):
         return self.decode(h)
 
     @torch.no_grad()
-    def reconstruct(self, x):
+    def reconstruct(self, x: Array) -> torch.Tensor:
         """Images x (n, 28, 28) encoded and decoded again at the mean of Q(h|x), without gradient.
 
         Decodes the mean, not a sample: this is a picture of what h keeps, not a term of the ELBO.
@@ -103,17 +105,17 @@ class VAE(nn.Module):
 
     # Input --------------------------------------------------------------------------------------
 
-    def _tensor(self, array):
+    def _tensor(self, array: Array) -> torch.Tensor:
         if isinstance(array, np.ndarray):
             array = np.array(array, order="C")  # torch refuses reversed arrays, warns on read-only
         weight = next(self.parameters())
         return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
 
-    def _images(self, x, name: str):
+    def _images(self, x: Array, name: str) -> torch.Tensor:
         check_images(x, name)
         return self._tensor(x)
 
-    def _latent(self, h, name: str, n: int | None = None):
+    def _latent(self, h: Array, name: str, n: int | None = None) -> torch.Tensor:
         if not isinstance(h, (np.ndarray, torch.Tensor)):
             raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
         if "float" not in str(h.dtype):
@@ -137,7 +139,7 @@ class Encoder(nn.Module):
         self.mean = nn.Linear(width, latent_dim)
         self.log_var = nn.Linear(width, latent_dim)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = self.features(x)  # (n, width)
         return self.mean(features), self.log_var(features)
 
@@ -169,10 +171,10 @@ class ConvVAE(VAE):
         )
         super().__init__(Encoder(features, 16, latent_dim), decoder, latent_dim)
 
-    def _mean_images(self, output):
+    def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(output)
 
-    def _log_likelihood(self, x, output):
+    def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit), from the logits so
         # that no pixel gives log 0 (N1). For grey pixels this is the usual cross-entropy.
         return (x * output - nn.functional.softplus(output)).sum(dim=(1, 2))
@@ -202,21 +204,22 @@ class MLPVAE(VAE):
         # The lecture's second head is log σ; ours is log_var = log σ² = 2 log σ, as in ConvVAE.
         super().__init__(Encoder(features, hidden_dim, latent_dim), decoder, latent_dim)
 
-    def _encode(self, x):
+    def _encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.encoder(x - 0.5)
 
-    def _mean_images(self, output):
+    def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         return output + 0.5
 
-    def _log_likelihood(self, x, output):
+    def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         # log N(x − 0.5; output, I) = −½ ‖x − 0.5 − output‖² − 392 log 2π (N1)
         squares = ((x - 0.5 - output) ** 2).sum(dim=(1, 2))
         return -0.5 * squares - 392 * math.log(2 * math.pi)
 
 
-def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | None = None,
-        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0, device=None,
-        history: History | None = None, progress: bool = True) -> History:
+def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: int | None = None,
+        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0,
+        device: str | None = None, history: History | None = None,
+        progress: bool = True) -> History:
     """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
 
     Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
@@ -254,7 +257,7 @@ def fit(model: VAE, images, *, num_epochs: int | None = None, num_steps: int | N
 
 
 @torch.no_grad()
-def evaluate(model: VAE, images, *, batch_size: int = 1000,
+def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,
              seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Arrays (log_likelihood, kl) for images (n, 28, 28), each (n,) float64, in nats.
 
