@@ -59,7 +59,8 @@ def train_keras(digits, images, seed: int, name: str) -> None:
 
 def report(name, framework, model, digits, train_images, num_epochs: int, seed: int) -> None:
     """Train, measure on all test digits, and add a row to the results."""
-    history = framework.fit(model, train_images, num_epochs=num_epochs, seed=seed, progress=False)
+    history = framework.fit(model, train_images, num_epochs=num_epochs, recipe="lecture",
+                            seed=seed, progress=False)
     test_images = to_unit(digits.test_images)
     log_likelihood, kl = framework.evaluate(model, test_images, seed=seed)
     mean, log_var = (np.asarray(array.detach() if hasattr(array, "detach") else array)

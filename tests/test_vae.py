@@ -368,6 +368,8 @@ WRONG_FIT = {
     "rate 0": ({"num_steps": 1, "learning_rate": 0.0}, ValueError, "learning_rate"),
     "rate NaN": ({"num_steps": 1, "learning_rate": float("nan")}, ValueError, "learning_rate"),
     "rate inf": ({"num_steps": 1, "learning_rate": float("inf")}, ValueError, "learning_rate"),
+    "recipe": ({"num_steps": 1, "recipe": "one-cycle"}, ValueError, "'warm-up', 'lecture'.*one-cy"),
+    "recipe None": ({"num_steps": 1, "recipe": None}, ValueError, "recipe.*None"),
     "rate text": ({"num_steps": 1, "learning_rate": "fast"}, TypeError, "learning_rate"),
     "seed -1": ({"num_steps": 1, "seed": -1}, ValueError, "seed"),
     "seed 0.5": ({"num_steps": 1, "seed": 0.5}, TypeError, "seed"),
@@ -388,6 +390,8 @@ def test_wrong_evaluate_arguments(vae, images):
 
 # Training ---------------------------------------------------------------------------------------
 # Ten images in batches of four: an epoch has three steps, the last one with two images.
+
+SETTINGS = {"batch_size": 4, "learning_rate": 0.01, "recipe": "lecture", "progress": False}
 
 
 def test_every_model_learns(model, images):
@@ -410,8 +414,7 @@ def test_history_averages_over_the_examples(vae, images):
             terms = model.elbo_terms(images[order[batch]], noise[batch])
             log_likelihoods.extend(as_numpy(terms[0]))
             kls.extend(as_numpy(terms[1]))
-            history = vae.fit(model, images, num_steps=1, batch_size=4, learning_rate=0.01, seed=7,
-                              history=history, progress=False)
+            history = vae.fit(model, images, num_steps=1, seed=7, history=history, **SETTINGS)
             # visible after each step, cut short or not
             assert len(history.loss) == epoch + 1
             assert history.epoch_is_unfinished == (start < 8)
@@ -439,12 +442,9 @@ def one_run(request, images):
     """(framework, model, history): seven steps, that is two epochs and a third cut short."""
     vae = request.param
     model = small(vae)
-    history = vae.fit(model, images, num_steps=7, batch_size=4, learning_rate=0.01, progress=False)
+    history = vae.fit(model, images, num_steps=7, **SETTINGS)
     assert len(history.loss) == 3 and history.epoch_is_unfinished
     return vae, model, history
-
-
-SETTINGS = {"batch_size": 4, "learning_rate": 0.01, "progress": False}
 
 
 def test_training_is_reproducible(one_run, images):
@@ -568,6 +568,110 @@ def test_the_history_shows_numbers_only(one_run):
     _, _, history = one_run
     text = repr(history)
     assert text.startswith("History(loss=[") and "num_steps=7" in text and "ptimizer" not in text
+
+
+# Recipes ----------------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [training.learning_rate_at(step, (50, 150), "warm-up", 1.0) for step in range(50, 150)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-15)  # a tenth
+    np.testing.assert_allclose(rates[55], 0.5, rtol=1e-14)  # half-way down the cosine
+    assert np.all(np.diff(rates[10:]) < 0) and 0 < rates[-1] < 1e-3
+    assert training.learning_rate_at(0, (0, 1), "warm-up", 0.1) > 0  # one step is a run, too
+    assert {training.learning_rate_at(s, (0, 9), "lecture", 0.1) for s in range(9)} == {0.1}
+
+
+@pytest.mark.parametrize(("recipe", "peak"), [("warm-up", 4e-3), ("lecture", 1e-3)])
+def test_fit_follows_its_recipe(vae, images, recipe, peak, monkeypatch):
+    """Adam's first step moves each weight that has a gradient by the learning rate."""
+    seen = []
+
+    def rate(*arguments):
+        seen.append(arguments)
+        return 0.125
+
+    monkeypatch.setattr(vae, "learning_rate_at", rate)
+    model = small(vae)
+    before = weights(model)
+    vae.fit(model, images, num_steps=1, batch_size=4, recipe=recipe, progress=False)
+    assert seen == [(0, (0, 1), recipe, peak)]
+    moved = np.concatenate([abs(now - then).ravel() for now, then in zip(weights(model), before)])
+    np.testing.assert_allclose(moved.max(), 0.125, rtol=1e-4)  # Adam's ε
+
+
+def test_an_interrupted_schedule_goes_on(vae, images, monkeypatch):
+    """Seven steps, or three, Ctrl-C, and four: the same schedule; a new call: a new schedule."""
+    run = {**SETTINGS, "recipe": "warm-up"} | ({"precision": "float32"} if vae is vae_torch else {})
+    whole, stopped = small(vae), small(vae)
+    history = vae.fit(whole, images, num_steps=7, **run)
+    record = training.History.record
+
+    def press_ctrl_c_during_step_3(self, *terms):
+        record(self, *terms)
+        if self.num_steps == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.History, "record", press_ctrl_c_during_step_3)
+        partial = vae.fit(stopped, images, num_steps=7, **run)
+    assert partial.num_steps == 3
+    vae.fit(stopped, images, num_steps=4, history=partial, **run)
+    same_run(vae, whole, history, stopped, partial)
+    assert partial.schedule == (0, 7)
+    vae.fit(stopped, images, num_steps=2, history=partial, **run)
+    assert partial.schedule == (7, 9)
+
+
+@pytest.mark.parametrize("failure", [3, 105])
+def test_a_nan_loss_gives_the_last_good_weights_back(vae, images, failure, monkeypatch):
+    """Weights turn NaN before step `failure`; copies are kept at steps 0 and 100."""
+    model, good = small(vae), small(vae)
+    kept = 100 * (failure // 100)
+    history = vae.fit(model, images, num_steps=1, **SETTINGS)
+    reference = vae.fit(good, images, num_steps=1, **SETTINGS)
+    if kept:
+        vae.fit(good, images, num_steps=kept, history=reference, **SETTINGS)
+    record = training.History.record
+
+    def spoil(self, *terms):
+        record(self, *terms)
+        if self.num_steps == failure:  # one of them was made before
+            set_weights(model, [np.full_like(w, np.nan) for w in weights(model)])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.History, "record", spoil)
+        with pytest.raises(FloatingPointError, match=rf"at step {failure + 1};.* step {kept + 1} "):
+            vae.fit(model, images, num_steps=250, history=history, **SETTINGS)
+    same_run(vae, model, history, good, reference)
+    for each, its_history in ((model, history), (good, reference)):  # the optimiser, too, is good
+        vae.fit(each, images, num_steps=4, history=its_history, **SETTINGS)
+    same_run(vae, model, history, good, reference)
+
+
+# Importance weights -----------------------------------------------------------------------------
+
+
+def test_log_weights_are_joint_over_encoder_densities(model, images):
+    """Against SciPy's densities in float64, at h computed by hand, image by image."""
+    noise = np.random.default_rng(5).standard_normal((4, 3, model.latent_dim), dtype=np.float32)
+    log_weights = as_numpy(model.log_weights(images[:4], noise))
+    assert log_weights.shape == (4, 3)
+    mean, log_var = (as_numpy(head).astype(float) for head in model.encode(images[:4]))
+    for i in range(4):
+        std = np.exp(log_var[i] / 2)
+        for j in range(3):
+            h = mean[i] + std * noise[i, j]
+            log_likelihood = as_numpy(model.elbo_terms(images[i:i + 1], noise[i:i + 1, j])[0])[0]
+            expected = (log_likelihood + scipy.stats.norm.logpdf(h).sum()
+                        - scipy.stats.norm.logpdf(h, mean[i], std).sum())
+            np.testing.assert_allclose(log_weights[i, j], expected, rtol=SUM_RTOL)
+
+
+@pytest.mark.parametrize("shape", [(10, 2), (9, 3, 2), (10, 3, 1), (10, 0, 2)])
+def test_wrong_noise_for_log_weights(vae, images, shape):
+    with pytest.raises(ValueError, match=r"noise must have shape \(10, K, 2\)"):
+        small(vae).log_weights(images, np.zeros(shape, np.float32))
 
 
 # Evaluation -------------------------------------------------------------------------------------

@@ -110,3 +110,52 @@ def test_an_interrupted_step_is_done_wholly_or_not_at_all(monkeypatch, press):
     assert (history.loss, history.kl) == (expected.loss, expected.kl)
     for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+# bfloat16 ---------------------------------------------------------------------------------------
+
+
+def test_bfloat16_multiplies_matrices_only():
+    """The networks' outputs are rounded to 8 bits; x, h, both terms and the weights are not."""
+    model = MLPVAE(latent_dim=2, hidden_dim=8)
+    noise = np.zeros((6, 2), np.float32)
+    exact = model.elbo_terms(IMAGES, noise)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model.elbo_terms(IMAGES, noise)
+    for ours, reference in zip(rounded, exact):
+        assert ours.dtype == torch.float32
+        assert torch.any(ours != reference)
+    # an output moves by at most a few of 2⁻⁸, a squared difference of at most 1 by twice that
+    assert torch.all(abs(rounded[0] - exact[0]) < 784 * 4 * 2**-8)
+
+
+@pytest.mark.parametrize(("features", "expected"), [
+    ({"avx512_bf16": True}, "bfloat16"), ({"avx512_f": True}, "float32"), ({}, "float32")])
+def test_bfloat16_is_the_default_where_the_processor_has_it(monkeypatch, features, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    runs = {}
+    for precision in (None, "float32", "bfloat16"):
+        torch.manual_seed(0)
+        model = MLPVAE(latent_dim=2, hidden_dim=8)
+        runs[precision] = fit(model, IMAGES, num_steps=3, precision=precision, device="cpu",
+                              progress=False).loss
+    assert runs["float32"] != runs["bfloat16"]
+    assert runs[None] == runs[expected]
+
+
+def test_the_lectures_recipe_and_float64_stay_exact(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    for recipe, dtype in (("lecture", torch.float32), ("warm-up", torch.float64)):
+        losses = []
+        for precision in (None, "float32"):
+            torch.manual_seed(0)
+            model = MLPVAE(latent_dim=2, hidden_dim=8).to(dtype)
+            losses.append(fit(model, IMAGES, num_steps=3, recipe=recipe, precision=precision,
+                              device="cpu", progress=False).loss)
+        assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("precision", ["float16", 32])
+def test_unknown_precision(precision):
+    with pytest.raises(ValueError, match=r"precision must be .*float32.*bfloat16"):
+        fit(MLPVAE(latent_dim=2, hidden_dim=8), IMAGES, num_steps=1, precision=precision)

@@ -1,4 +1,4 @@
-"""What the `fit` of both frameworks shares: the history, the batches, the progress bar, Ctrl-C.
+"""What the `fit` of both frameworks shares: history, recipes, batches, progress bar, Ctrl-C, NaN.
 
 Nothing here knows a framework. The order of the examples and the noise come from NumPy, so that
 `vae_torch.fit` and `vae_keras.fit` see the same batches, and so that a run which is stopped after
@@ -10,13 +10,17 @@ import numbers
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
+
+# How the learning rate goes, and its peak unless one is given.
+RECIPES = {"warm-up": 4e-3, "lecture": 1e-3}
+STEPS_BETWEEN_COPIES = 100  # of the weights, to return to when a loss is NaN
 
 
 @dataclass
@@ -40,8 +44,10 @@ class History:
     num_examples: int = field(default=0, repr=False)
     batch_size: int = field(default=0, repr=False)
     seed: int = field(default=0, repr=False)
+    schedule: tuple[int, int] = field(default=(0, 0), repr=False)  # its first step, and its end
     _epoch_sums: list = field(default_factory=lambda: [0.0, 0.0, 0], repr=False)
     _pending: list = field(default_factory=list, repr=False)
+    _failed_step: int | None = field(default=None, repr=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,10 +76,13 @@ class History:
         if not self._pending:
             return
         sums = self._epoch_sums
-        for log_likelihood, kl, num_examples in self._pending:
+        first = self.num_steps - len(self._pending) + 1
+        for step, (log_likelihood, kl, num_examples) in enumerate(self._pending, first):
             sums[0] += float(log_likelihood)
             sums[1] += float(kl)
             sums[2] += num_examples
+            if self._failed_step is None and not math.isfinite(sums[0] + sums[1]):
+                self._failed_step = step
         self._pending.clear()
         epoch = (self.num_steps - 1) // self.steps_per_epoch
         means = sums[0] / sums[2], sums[1] / sums[2]
@@ -90,12 +99,50 @@ def check_positive_int(value, name: str) -> None:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
-def begin(history: History | None, *, model, num_examples: int, num_epochs, num_steps, batch_size,
-          seed, learning_rate) -> History:
-    """Checks the arguments of `fit`; returns a new history, or the given one if it can go on.
+def check_latent(h, name: str, latent_dim: int, n: int | None, samples: bool) -> None:
+    """Raises TypeError or ValueError unless h holds floats and has shape (n, k), any n if None.
 
+    With `samples` the shape is (n, K, k), for any K ≥ 1. NumPy arrays and tensors alike.
+    """
+    if "float" not in str(h.dtype):
+        raise TypeError(f"{name} must hold floats, got {h.dtype}")
+    shape = tuple(h.shape)
+    axes = [n or "n", *(["K"] if samples else []), latent_dim]
+    if len(shape) != len(axes) or any(given != axis if isinstance(axis, int) else given < 1
+                                      for given, axis in zip(shape, axes)):
+        free = [axis for axis in axes if isinstance(axis, str)]
+        expected = f"({', '.join(map(str, axes))})"
+        expected += f" with {' and '.join(free)} at least 1" if free else ""
+        raise ValueError(f"{name} must have shape {expected}, got {shape}")
+
+
+def learning_rate_at(step: int, schedule: tuple[int, int], recipe: str, peak: float) -> float:
+    """The learning rate of a step, counted from 0, of a schedule (first step, end).
+
+    "lecture": constant. "warm-up": it rises linearly to its peak over the first tenth of the steps
+    and falls towards zero along half a cosine.
+    """
+    if recipe == "lecture":
+        return peak
+    done, total = step - schedule[0], schedule[1] - schedule[0]
+    rise = max(1, total // 10)
+    if done < rise:
+        return peak * (done + 1) / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (done - rise) / (total - rise)))
+
+
+def begin(history: History | None, *, model, num_examples: int, num_epochs, num_steps, batch_size,
+          seed, learning_rate, recipe) -> tuple[History, float]:
+    """Checks the arguments of `fit`; returns a history to go on with, and the peak learning rate.
+
+    The history is new, or the given one if it can be extended. Its schedule spans the steps to
+    come; a run that was interrupted and now goes to the end it would have had keeps its schedule.
     Raises TypeError or ValueError, naming the argument.
     """
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, got {recipe!r}")
+    if learning_rate is None:
+        learning_rate = RECIPES[recipe]
     if (num_epochs is None) == (num_steps is None):
         raise ValueError("give exactly one of num_epochs and num_steps, "
                          f"got num_epochs={num_epochs!r}, num_steps={num_steps!r}")
@@ -115,7 +162,7 @@ def begin(history: History | None, *, model, num_examples: int, num_epochs, num_
 
     settings = {"num_examples": num_examples, "batch_size": batch_size, "seed": seed}
     if history is None:
-        return History(model=model, **settings)
+        history = History(model=model, **settings)
     if not isinstance(history, History):
         raise TypeError(f"history must be a History or None, got {type(history).__name__}")
     if history.model is not model:
@@ -124,12 +171,18 @@ def begin(history: History | None, *, model, num_examples: int, num_epochs, num_
         if given != getattr(history, name):
             raise ValueError(f"cannot go on: the history was made with {name}="
                              f"{getattr(history, name)}, got {name}={given}")
-    return history
+    done, per_epoch = history.num_steps, history.steps_per_epoch
+    # An unfinished epoch is the first of num_epochs.
+    end = done + num_steps if num_steps else (done // per_epoch + num_epochs) * per_epoch
+    if end != history.schedule[1]:
+        history.schedule = done, end
+    return history, learning_rate
 
 
 @contextmanager
-def batches(history: History, *, latent_dim: int, num_epochs, num_steps,
-            progress: bool) -> Iterator[Iterator[tuple[np.ndarray, np.ndarray]]]:
+def batches(history: History, *, latent_dim: int, progress: bool,
+            keep: Callable[[], Callable[[], None]],
+            ) -> Iterator[Iterator[tuple[np.ndarray, np.ndarray]]]:
     """Gives the remaining batches of a run as pairs (rows, noise), and ends the run tidily.
 
     Epoch e is drawn from a generator of its own, seeded with (seed, e): `rows` is a slice of a
@@ -137,10 +190,12 @@ def batches(history: History, *, latent_dim: int, num_epochs, num_steps,
 
     Ctrl-C is held back until the step under way is complete, so that the model, the optimiser and
     the history always agree; a second Ctrl-C is not held back. The run then ends with one line.
+
+    `keep` copies the model and the optimiser, and returns a function that puts the copy back. It is
+    called every 100 steps, after a look at the losses so far: if one is NaN or infinite, model,
+    optimiser and history return to the last copy. Raises FloatingPointError, naming the step.
     """
-    done, per_epoch = history.num_steps, history.steps_per_epoch
-    # An unfinished epoch is the first of num_epochs.
-    end = done + num_steps if num_steps else (done // per_epoch + num_epochs) * per_epoch
+    done, end = history.num_steps, history.schedule[1]
     stop = threading.Event()
 
     def hold_back(signum, frame):
@@ -148,13 +203,35 @@ def batches(history: History, *, latent_dim: int, num_epochs, num_steps,
             raise KeyboardInterrupt
         stop.set()
 
+    def keep_all():
+        put_back, steps, sums = keep(), history.num_steps, list(history._epoch_sums)
+        lists = [list(values) for values in (history.loss, history.log_likelihood, history.kl)]
+
+        def put_all_back():
+            put_back()
+            history.num_steps, history._epoch_sums, history._failed_step = steps, sums, None
+            history.loss[:], history.log_likelihood[:], history.kl[:] = lists
+
+        return put_all_back
+
+    def check(put_back):
+        history.settle()
+        failed = history._failed_step
+        if failed is not None:
+            put_back()
+            raise FloatingPointError(
+                f"the loss was NaN or infinite at step {failed}; the model and the history are "
+                f"those of step {history.num_steps} again. A lower learning_rate may help.")
+
     def draw():
+        put_back = keep_all()
         while history.num_steps < end:
-            epoch, first = divmod(history.num_steps, per_epoch)
+            epoch, first = divmod(history.num_steps, history.steps_per_epoch)
             rng = np.random.default_rng([history.seed, epoch])
             order = rng.permutation(history.num_examples)
             noise = rng.standard_normal((history.num_examples, latent_dim), dtype=np.float32)
-            for step in range(first, min(per_epoch, end - epoch * per_epoch)):
+            for step in range(first, min(history.steps_per_epoch,
+                                         end - epoch * history.steps_per_epoch)):
                 if stop.is_set():
                     raise KeyboardInterrupt
                 batch = slice(step * history.batch_size, (step + 1) * history.batch_size)
@@ -162,6 +239,10 @@ def batches(history: History, *, latent_dim: int, num_epochs, num_steps,
                 if bar.update():  # True when the bar was drawn: about twice a second
                     history.settle()
                     bar.set_postfix_str(f"loss {history.loss[-1]:.2f} nats", refresh=False)
+                if (history.num_steps - done) % STEPS_BETWEEN_COPIES == 0:
+                    check(put_back)
+                    put_back = keep_all()
+        check(put_back)
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGINT, hold_back) if in_main_thread else None

@@ -22,7 +22,14 @@ import numpy as np
 from keras import layers, ops
 
 from genmodels.datasets import check_images
-from genmodels.training import History, batches, begin, check_positive_int
+from genmodels.training import (
+    History,
+    batches,
+    begin,
+    check_latent,
+    check_positive_int,
+    learning_rate_at,
+)
 
 Tensor = Any  # a tensor of the backend, of whichever framework it is
 Array = np.ndarray | Tensor
@@ -101,6 +108,24 @@ class VAE(keras.Model):
             noise = keras.random.normal((len(x), self.latent_dim), dtype=x.dtype)
         return self((x, self._latent(noise, "noise", len(x))))
 
+    def log_weights(self, x: Array, noise: Array) -> Tensor:
+        """log p(x|h) + log p(h) − log Q(h|x) at K samples h of Q(h|x): (n, K), in nats.
+
+        x (n, 28, 28) are images, `noise` (n, K, k) is standard normal: h = mean + exp(log_var / 2)
+        · noise. The mean of exp(log weight) over K estimates p(x) without bias (N2).
+        Raises TypeError or ValueError if x is not images or noise not of shape (n, K, k).
+        """
+        x = self._images(x, "x")
+        noise = self._latent(noise, "noise", len(x), samples=True)
+        mean, log_var = (head[:, None] for head in self._encode(x))  # (n, 1, k), (n, 1, k)
+        h = mean + ops.exp(log_var / 2) * noise  # (n, K, k)
+        n, num_samples, k = h.shape
+        log_likelihood = self._log_likelihood(ops.repeat(x, num_samples, axis=0),
+                                              self.decoder(ops.reshape(h, (-1, k))))  # (n K,)
+        # log p(h) − log Q(h|x): the constants k/2 · log 2π cancel
+        log_ratio = 0.5 * ops.sum(noise**2 + log_var - h**2, axis=-1)  # (n, K)
+        return ops.reshape(log_likelihood, (n, num_samples)) + log_ratio
+
     def sample(self, n: int, seed: int | None = None) -> Tensor:
         """n decoded draws h ~ N(0, I): the mean images of p(x|h), (n, 28, 28), without gradient.
 
@@ -127,15 +152,10 @@ class VAE(keras.Model):
         check_images(x, name)
         return self._tensor(x)
 
-    def _latent(self, h: Array, name: str, n: int | None = None) -> Tensor:
+    def _latent(self, h: Array, name: str, n: int | None = None, samples: bool = False) -> Tensor:
         if not (isinstance(h, np.ndarray) or ops.is_tensor(h)):
             raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
-        if "float" not in str(h.dtype):
-            raise TypeError(f"{name} must hold floats, got {h.dtype}")
-        shape = tuple(h.shape)
-        if len(shape) != 2 or shape[1] != self.latent_dim or shape[0] != (n or max(1, shape[0])):
-            expected = f"({n or 'n'}, {self.latent_dim})" + ("" if n else " with n at least 1")
-            raise ValueError(f"{name} must have shape {expected}, got {shape}")
+        check_latent(h, name, self.latent_dim, n, samples)
         h = self._tensor(h)
         if not ops.all(ops.isfinite(h)):
             raise ValueError(f"{name} must be finite, got NaN or infinity")
@@ -231,8 +251,8 @@ class MLPVAE(VAE):
 
 
 def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: int | None = None,
-        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0,
-        device: str | None = None, history: History | None = None,
+        batch_size: int = 128, learning_rate: float | None = None, recipe: str = "warm-up",
+        seed: int = 0, device: str | None = None, history: History | None = None,
         progress: bool = True) -> History:
     """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
 
@@ -240,30 +260,48 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     from seed; its last batch may be smaller. device: None for a GPU if there is one, else the CPU;
     or a name such as "cpu", "gpu:0".
 
+    recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
+    given, over the first tenth of the steps, and lowers it to zero along half a cosine; "lecture"
+    keeps it at 1e-3, or at learning_rate.
+
     To go on, give the history that an earlier call returned, and the same images, batch_size and
-    seed; the learning rate may differ. It is extended in place and returned. An unfinished epoch is
-    completed first, and counts as the first of num_epochs. Ctrl-C ends the training after the step
-    under way: the history so far is returned, and the model can be used or trained further.
-    Raises TypeError or ValueError naming the argument that is wrong.
+    seed. It is extended in place and returned. An unfinished epoch is completed first, and counts
+    as the first of num_epochs. The recipe starts anew, except that the rest of an interrupted call
+    keeps its schedule. Ctrl-C ends the training after the step under way: the history so far is
+    returned, and the model can be used or trained further.
+    Raises TypeError or ValueError naming the argument that is wrong; FloatingPointError naming the
+    step if the loss is NaN or infinite: the model then has its last good weights, at most 100 steps
+    old.
     """
     check_images(images)
-    history = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
-                    num_steps=num_steps, batch_size=batch_size, seed=seed,
-                    learning_rate=learning_rate)
+    history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
+                          num_steps=num_steps, batch_size=batch_size, seed=seed,
+                          learning_rate=learning_rate, recipe=recipe)
     if device is not None and keras.backend.backend() == "torch":
         model.to(device.replace("gpu", "cuda"))
     if history.optimizer is None:
-        history.optimizer = keras.optimizers.Adam(learning_rate)
+        history.optimizer = keras.optimizers.Adam(peak)
+        history.optimizer.build(model.trainable_variables)
     if not model.compiled or model.optimizer is not history.optimizer:
         model.compile(history.optimizer)
-    model.optimizer.learning_rate = learning_rate
+
+    def keep():
+        variables = [*model.trainable_variables, *model.optimizer.variables]
+        copies = [ops.copy(variable.value) for variable in variables]
+
+        def put_back():
+            for variable, value in zip(variables, copies):
+                variable.assign(value)
+
+        return put_back
 
     with keras.device(device) if device is not None else contextlib.nullcontext():
         images = model._tensor(images)  # all of them, on the device: a batch is an index
-        with batches(history, latent_dim=model.latent_dim, num_epochs=num_epochs,
-                     num_steps=num_steps, progress=progress) as steps:
+        with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
             for rows, noise in steps:
                 x = ops.take(images, rows, axis=0)  # (batch, 28, 28)
+                model.optimizer.learning_rate = learning_rate_at(
+                    history.num_steps, history.schedule, recipe, peak)
                 # One step: call, compute_loss, its gradient, Adam. Keras gives the batch's means.
                 means = model.train_on_batch((x, model._tensor(noise)), return_dict=True)
                 history.record(means["log_likelihood"] * len(rows), means["kl"] * len(rows),

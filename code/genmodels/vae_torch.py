@@ -10,6 +10,7 @@ Images are floats in [0, 1] of shape (n, 28, 28), NumPy arrays or tensors; they 
 model's precision and device. Everything that is measured is in nats per example.
 """
 
+import copy
 import math
 
 import numpy as np
@@ -17,7 +18,14 @@ import torch
 from torch import nn
 
 from genmodels.datasets import check_images
-from genmodels.training import History, batches, begin, check_positive_int
+from genmodels.training import (
+    History,
+    batches,
+    begin,
+    check_latent,
+    check_positive_int,
+    learning_rate_at,
+)
 
 Array = np.ndarray | torch.Tensor
 
@@ -49,9 +57,10 @@ class VAE(nn.Module):
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The two terms of the ELBO, a deterministic function of x (n, 28, 28) and noise (n, k)."""
-        mean, log_var = self._encode(x)  # (n, k), (n, k)
+        mean, log_var = (head.to(x.dtype) for head in self._encode(x))  # (n, k), (n, k)
         h = mean + torch.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
-        log_likelihood = self._log_likelihood(x, self.decoder(h))  # (n,): one sample of h (G3, N1)
+        output = self.decoder(h).to(x.dtype)  # (n, 28, 28); networks alone may be in bfloat16
+        log_likelihood = self._log_likelihood(x, output)  # (n,): one sample of h (G3, N1)
         kl = 0.5 * (mean**2 + torch.exp(log_var) - log_var - 1).sum(dim=-1)  # (n,): exact (K3)
         return log_likelihood, kl
 
@@ -84,6 +93,23 @@ class VAE(nn.Module):
             noise = torch.randn(len(x), self.latent_dim, dtype=x.dtype, device=x.device)
         return self(x, self._latent(noise, "noise", len(x)))
 
+    def log_weights(self, x: Array, noise: Array) -> torch.Tensor:
+        """log p(x|h) + log p(h) − log Q(h|x) at K samples h of Q(h|x): (n, K), in nats.
+
+        x (n, 28, 28) are images, `noise` (n, K, k) is standard normal: h = mean + exp(log_var / 2)
+        · noise. The mean of exp(log weight) over K estimates p(x) without bias (N2).
+        Raises TypeError or ValueError if x is not images or noise not of shape (n, K, k).
+        """
+        x = self._images(x, "x")
+        noise = self._latent(noise, "noise", len(x), samples=True)
+        mean, log_var = (head.unsqueeze(1) for head in self._encode(x))  # (n, 1, k), (n, 1, k)
+        h = mean + torch.exp(log_var / 2) * noise  # (n, K, k)
+        log_likelihood = self._log_likelihood(x.repeat_interleave(h.shape[1], dim=0),
+                                              self.decoder(h.flatten(0, 1)))  # (n K,)
+        # log p(h) − log Q(h|x): the constants k/2 · log 2π cancel
+        log_ratio = 0.5 * (noise**2 + log_var - h**2).sum(dim=-1)  # (n, K)
+        return log_likelihood.view(h.shape[:2]) + log_ratio
+
     @torch.no_grad()
     def sample(self, n: int, seed: int | None = None) -> torch.Tensor:
         """n decoded draws h ~ N(0, I): the mean images of p(x|h), (n, 28, 28), without gradient.
@@ -115,15 +141,11 @@ class VAE(nn.Module):
         check_images(x, name)
         return self._tensor(x)
 
-    def _latent(self, h: Array, name: str, n: int | None = None) -> torch.Tensor:
+    def _latent(self, h: Array, name: str, n: int | None = None,
+                samples: bool = False) -> torch.Tensor:
         if not isinstance(h, (np.ndarray, torch.Tensor)):
             raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
-        if "float" not in str(h.dtype):
-            raise TypeError(f"{name} must hold floats, got {h.dtype}")
-        shape = tuple(h.shape)
-        if len(shape) != 2 or shape[1] != self.latent_dim or shape[0] != (n or max(1, shape[0])):
-            expected = f"({n or 'n'}, {self.latent_dim})" + ("" if n else " with n at least 1")
-            raise ValueError(f"{name} must have shape {expected}, got {shape}")
+        check_latent(h, name, self.latent_dim, n, samples)
         h = self._tensor(h)
         if not torch.isfinite(h).all():
             raise ValueError(f"{name} must be finite, got NaN or infinity")
@@ -216,41 +238,73 @@ class MLPVAE(VAE):
         return -0.5 * squares - 392 * math.log(2 * math.pi)
 
 
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware."""
+    if device.type == "cpu":
+        features = torch.cpu.get_capabilities()
+        return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: int | None = None,
-        batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0,
-        device: str | None = None, history: History | None = None,
-        progress: bool = True) -> History:
+        batch_size: int = 128, learning_rate: float | None = None, recipe: str = "warm-up",
+        precision: str | None = None, seed: int = 0, device: str | None = None,
+        history: History | None = None, progress: bool = True) -> History:
     """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
 
     Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
     from seed; its last batch may be smaller. device: None for a GPU if there is one, else the CPU;
     or a name such as "cpu", "cuda". The model stays there.
 
+    recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
+    given, over the first tenth of the steps, and lowers it to zero along half a cosine; "lecture"
+    keeps it at 1e-3, or at learning_rate. precision: "float32" or "bfloat16", in which the networks
+    multiply matrices while everything else stays as it is; None for bfloat16 where the recipe is
+    "warm-up", the model float32 and the processor has it. `evaluate` never uses it.
+
     To go on, give the history that an earlier call returned, and the same images, batch_size and
-    seed; the learning rate may differ. It is extended in place and returned. An unfinished epoch is
-    completed first, and counts as the first of num_epochs. Ctrl-C ends the training after the step
-    under way: the history so far is returned, and the model can be used or trained further.
-    Raises TypeError or ValueError naming the argument that is wrong.
+    seed. It is extended in place and returned. An unfinished epoch is completed first, and counts
+    as the first of num_epochs. The recipe starts anew, except that the rest of an interrupted call
+    keeps its schedule. Ctrl-C ends the training after the step under way: the history so far is
+    returned, and the model can be used or trained further.
+    Raises TypeError or ValueError naming the argument that is wrong; FloatingPointError naming the
+    step if the loss is NaN or infinite: the model then has its last good weights, at most 100 steps
+    old.
     """
     check_images(images)
-    history = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
-                    num_steps=num_steps, batch_size=batch_size, seed=seed,
-                    learning_rate=learning_rate)
+    if precision not in (None, "float32", "bfloat16"):
+        raise ValueError(f"precision must be 'float32', 'bfloat16' or None, got {precision!r}")
+    history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
+                          num_steps=num_steps, batch_size=batch_size, seed=seed,
+                          learning_rate=learning_rate, recipe=recipe)
     model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
     if history.optimizer is None:
-        history.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
     optimizer = history.optimizer
-    optimizer.param_groups[0]["lr"] = learning_rate
+
+    def keep():
+        copies = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+
+        def put_back():
+            model.load_state_dict(copies[0])
+            optimizer.load_state_dict(copies[1])
+
+        return put_back
 
     images = model._tensor(images)  # all of them, on the device: a batch is an index
-    with batches(history, latent_dim=model.latent_dim, num_epochs=num_epochs, num_steps=num_steps,
-                 progress=progress) as steps:
+    if precision is None and recipe == "warm-up" and images.dtype == torch.float32:
+        precision = "bfloat16" if _has_bfloat16(images.device) else "float32"
+    autocast = torch.autocast(images.device.type, torch.bfloat16, precision == "bfloat16")
+    with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
         for rows, noise in steps:
             x = images[torch.from_numpy(rows)]  # (batch, 28, 28)
-            log_likelihood, kl = model(x, model._tensor(noise))  # (batch,), (batch,)
+            with autocast:
+                log_likelihood, kl = model(x, model._tensor(noise))  # (batch,), (batch,)
             loss = (kl - log_likelihood).mean()  # −ELBO
             optimizer.zero_grad()
             loss.backward()
+            optimizer.param_groups[0]["lr"] = learning_rate_at(
+                history.num_steps, history.schedule, recipe, peak)
             optimizer.step()
             history.record(log_likelihood.detach().sum(), kl.detach().sum(), len(rows))
     return history
