@@ -12,6 +12,7 @@ model's precision and device. Everything that is measured is in nats per example
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -64,6 +65,16 @@ class VAE(nn.Module):
         kl = 0.5 * (mean**2 + torch.exp(log_var) - log_var - 1).sum(dim=-1)  # (n,): exact (K3)
         return log_likelihood, kl
 
+    def _importance(self, x: torch.Tensor,
+                    noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """log p(x|h) and log p(h) − log Q(h|x), each (n, K), for x (n, 28, 28), noise (n, K, k)."""
+        mean, log_var = (head.to(x.dtype).unsqueeze(1) for head in self._encode(x))  # (n, 1, k)
+        h = mean + torch.exp(log_var / 2) * noise  # (n, K, k)
+        output = self.decoder(h.flatten(0, 1)).to(x.dtype).unflatten(0, h.shape[:2])
+        log_likelihood = self._log_likelihood(x.unsqueeze(1), output)  # (n, K)
+        # the constants of log p(h) and log Q(h|x), k/2 · log 2π each, cancel
+        return log_likelihood, 0.5 * (noise**2 + log_var - h**2).sum(dim=-1)
+
     # The same, with checks ----------------------------------------------------------------------
 
     def encode(self, x: Array) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,14 +112,7 @@ class VAE(nn.Module):
         Raises TypeError or ValueError if x is not images or noise not of shape (n, K, k).
         """
         x = self._images(x, "x")
-        noise = self._latent(noise, "noise", len(x), samples=True)
-        mean, log_var = (head.unsqueeze(1) for head in self._encode(x))  # (n, 1, k), (n, 1, k)
-        h = mean + torch.exp(log_var / 2) * noise  # (n, K, k)
-        log_likelihood = self._log_likelihood(x.repeat_interleave(h.shape[1], dim=0),
-                                              self.decoder(h.flatten(0, 1)))  # (n K,)
-        # log p(h) − log Q(h|x): the constants k/2 · log 2π cancel
-        log_ratio = 0.5 * (noise**2 + log_var - h**2).sum(dim=-1)  # (n, K)
-        return log_likelihood.view(h.shape[:2]) + log_ratio
+        return sum(self._importance(x, self._latent(noise, "noise", len(x), samples=True)))
 
     @torch.no_grad()
     def sample(self, n: int, seed: int | None = None) -> torch.Tensor:
@@ -199,7 +203,7 @@ class ConvVAE(VAE):
     def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit), from the logits so
         # that no pixel gives log 0 (N1). For grey pixels this is the usual cross-entropy.
-        return (x * output - nn.functional.softplus(output)).sum(dim=(1, 2))
+        return (x * output - nn.functional.softplus(output)).sum(dim=(-2, -1))
 
 
 class MLPVAE(VAE):
@@ -234,16 +238,37 @@ class MLPVAE(VAE):
 
     def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         # log N(x − 0.5; output, I) = −½ ‖x − 0.5 − output‖² − 392 log 2π (N1)
-        squares = ((x - 0.5 - output) ** 2).sum(dim=(1, 2))
+        squares = ((x - 0.5 - output) ** 2).sum(dim=(-2, -1))
         return -0.5 * squares - 392 * math.log(2 * math.pi)
 
 
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware."""
-    if device.type == "cpu":
-        features = torch.cpu.get_capabilities()
-        return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+def autocast(images: torch.Tensor, recipe: str, precision: str | None) -> torch.autocast:
+    """The context in which `fit` calls the model; see there for precision.
+
+    Raises ValueError if precision is unknown.
+    """
+    if precision not in (None, "float32", "bfloat16"):
+        raise ValueError(f"precision must be 'float32', 'bfloat16' or None, got {precision!r}")
+    device = images.device.type
+    if precision is None and recipe == "warm-up" and images.dtype == torch.float32:
+        if device == "cpu":
+            features = torch.cpu.get_capabilities()
+            in_hardware = any(features.get(f"{unit}_bf16") for unit in ("avx512", "amx", "sve"))
+        else:
+            in_hardware = device == "cuda" and torch.cuda.is_bf16_supported(False)
+        precision = "bfloat16" if in_hardware else "float32"
+    return torch.autocast(device, torch.bfloat16, precision == "bfloat16")
+
+
+def keep_copies(model: VAE, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Copies the model and the optimiser; returns a function that puts the copies back."""
+    copies = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+
+    def put_back():
+        model.load_state_dict(copies[0])
+        optimizer.load_state_dict(copies[1])
+
+    return put_back
 
 
 def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: int | None = None,
@@ -272,33 +297,20 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     old.
     """
     check_images(images)
-    if precision not in (None, "float32", "bfloat16"):
-        raise ValueError(f"precision must be 'float32', 'bfloat16' or None, got {precision!r}")
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
     model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    images = model._tensor(images)  # all of them, on the device: a batch is an index
+    networks = autocast(images, recipe, precision)
     if history.optimizer is None:
         history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
     optimizer = history.optimizer
-
-    def keep():
-        copies = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
-
-        def put_back():
-            model.load_state_dict(copies[0])
-            optimizer.load_state_dict(copies[1])
-
-        return put_back
-
-    images = model._tensor(images)  # all of them, on the device: a batch is an index
-    if precision is None and recipe == "warm-up" and images.dtype == torch.float32:
-        precision = "bfloat16" if _has_bfloat16(images.device) else "float32"
-    autocast = torch.autocast(images.device.type, torch.bfloat16, precision == "bfloat16")
-    with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
+    with batches(history, latent_dim=model.latent_dim, progress=progress,
+                 keep=lambda: keep_copies(model, optimizer)) as steps:
         for rows, noise in steps:
             x = images[torch.from_numpy(rows)]  # (batch, 28, 28)
-            with autocast:
+            with networks:
                 log_likelihood, kl = model(x, model._tensor(noise))  # (batch,), (batch,)
             loss = (kl - log_likelihood).mean()  # −ELBO
             optimizer.zero_grad()

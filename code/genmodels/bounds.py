@@ -1,0 +1,108 @@
+"""Bounds on log p(x) from log weights, and how far to trust them (NumPy, float64, nats).
+
+    log w_s = log p(x|h_s) + log p(h_s) − log Q(h_s|x),    h_s ~ Q(h|x),    s = 1 … S
+
+Every function takes the log weights as an array (n, S): a row for each x, a column for each sample.
+Identity N2: log p(x) ≥ L_K ≥ L_1 = ELBO, and L_K increases with K.
+"""
+
+import math
+import numbers
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from genmodels.gaussian import Array, finite_array
+
+
+def elbo(log_weights: ArrayLike) -> Array:
+    """Return the estimate of the ELBO, the mean of log w over the samples: identity B3.
+
+    Args:
+        log_weights: shape (n, S), nats.
+
+    Returns:
+        One value in nats for each x, shape (n,).
+
+    Raises:
+        TypeError: if ``log_weights`` does not hold real numbers.
+        ValueError: if it is not of shape (n, S), is empty, or holds NaN or infinity.
+    """
+    return _checked(log_weights).mean(axis=1)
+
+
+def importance_weighted_bound(log_weights: ArrayLike, num_samples: int | None = None) -> Array:
+    """Return the estimate of L_K = E[log (w_1 + … + w_K)/K], K = ``num_samples``: identity N2.
+
+    The S samples are divided into S/K groups of K, and the groups averaged: each of them estimates
+    L_K without bias, and so does their mean.
+
+    Args:
+        log_weights: shape (n, S), nats.
+        num_samples: K, a divisor of S; S if not given.
+
+    Returns:
+        One value in nats for each x, shape (n,).
+
+    Raises:
+        TypeError: if ``log_weights`` does not hold real numbers, or K is not an integer.
+        ValueError: if ``log_weights`` is not of shape (n, S), is empty, or holds NaN or infinity,
+            or if K is less than 1 or does not divide S.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
+    """
+    log_weights = _checked(log_weights)
+    n, S = log_weights.shape
+    K = S if num_samples is None else num_samples
+    if not isinstance(K, numbers.Integral) or isinstance(K, bool):
+        raise TypeError(f"num_samples is {K!r}, expected an integer")
+    if K < 1 or S % K != 0:
+        raise ValueError(f"num_samples is {K}, expected a divisor of the {S} samples, at least 1")
+    groups = log_weights.reshape(n, S // K, K)
+    return np.mean(logsumexp(groups, axis=2) - math.log(K), axis=1)
+
+
+def standard_error(values: ArrayLike) -> float:
+    """Return the standard error of the mean of ``values``: their standard deviation over √n.
+
+    Args:
+        values: one for each x, shape (n,), in any unit.
+
+    Raises:
+        TypeError: if ``values`` does not hold real numbers.
+        ValueError: if it is not of shape (n,), has fewer than two values, or holds NaN or infinity.
+    """
+    values = finite_array("values", values)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values has shape {values.shape}, expected (n,) with n at least 2")
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+def effective_sample_size(log_weights: ArrayLike) -> Array:
+    """Return (Σ_s w_s)² / Σ_s w_s², from 1 (one weight is everything) to S (all are equal).
+
+    Args:
+        log_weights: shape (n, S), nats.
+
+    Returns:
+        One number of samples for each x, shape (n,).
+
+    Raises:
+        TypeError: if ``log_weights`` does not hold real numbers.
+        ValueError: if it is not of shape (n, S), is empty, or holds NaN or infinity.
+
+    Source: Kong, Liu and Wong (1994).
+    """
+    log_weights = _checked(log_weights)
+    return np.exp(2 * logsumexp(log_weights, axis=1) - logsumexp(2 * log_weights, axis=1))
+
+
+def _checked(log_weights: ArrayLike) -> Array:
+    """Return the log weights as float64, or raise the errors that the functions above document."""
+    log_weights = finite_array("log_weights", log_weights)
+    if log_weights.ndim != 2 or log_weights.size == 0:
+        raise ValueError(
+            f"log_weights has shape {log_weights.shape}, expected (n, S), both at least 1"
+        )
+    return log_weights

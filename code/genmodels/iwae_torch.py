@@ -1,0 +1,161 @@
+"""A VAE of binary images, trained on the ELBO or on the importance-weighted bound, in PyTorch.
+
+    log w_s = log p(x|h_s) + log p(h_s) − log Q(h_s|x),   h_s ~ Q(h|x)
+    L_K = E[log (w_1 + … + w_K)/K] ≤ log p(x)             identity N2; L_1 is the ELBO
+
+Model, data and bound are those of Burda, Grosse and Salakhutdinov (2016), with one stochastic
+layer. Images are floats of shape (n, 28, 28); figures are in nats per example.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from genmodels.datasets import check_images
+from genmodels.training import batches, begin, check_positive_int, learning_rate_at
+from genmodels.vae_torch import VAE, Array, Encoder, History, autocast, keep_copies
+
+__all__ = ["BinaryVAE", "History", "binarise", "fit", "log_weights", "surrogate_loss"]
+
+
+class BinaryVAE(VAE):
+    """Fully connected, tanh, Bernoulli pixels: 784–200–200–50 and 50–200–200–784.
+
+    217,300 + 207,984 parameters.
+    Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer.
+    """
+
+    def __init__(self, latent_dim: int = 50, hidden_dim: int = 200):
+        check_positive_int(latent_dim, "latent_dim")
+        check_positive_int(hidden_dim, "hidden_dim")
+        features = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(784, hidden_dim), nn.Tanh(),
+            nn.Linear(hidden_dim, hidden_dim), nn.Tanh(),
+        )
+        decoder = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim), nn.Tanh(),
+            nn.Linear(hidden_dim, hidden_dim), nn.Tanh(),
+            nn.Linear(hidden_dim, 784),  # logits
+            nn.Unflatten(1, (28, 28)),
+        )
+        super().__init__(Encoder(features, hidden_dim, latent_dim), decoder, latent_dim)
+
+    def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(output)
+
+    def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit) (N1)
+        return (x * output - nn.functional.softplus(output)).sum(dim=(-2, -1))
+
+
+def binarise(images: Array, generator: torch.Generator) -> torch.Tensor:
+    """Draws each pixel as 0 or 1, with its grey value as the probability of 1: (n, 28, 28) floats.
+
+    `images` (n, 28, 28) are grey values in [0, 1]; `generator` is on their device.
+    Raises TypeError or ValueError if images are not images (see `datasets.check_images`).
+    """
+    check_images(images)
+    return torch.bernoulli(torch.as_tensor(images), generator=generator)
+
+
+def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: torch.Generator,
+                   ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A loss whose gradient is on average that of −L_K, over the generator; and two detached sums.
+
+    x (n, 28, 28) binary, noise (n, K, k). With w̃_s = w_s / Σ w, the gradient of L_K is the mean
+    over the batch of Σ_s w̃_s ∇ log w_s. One of the K samples is drawn with the probabilities w̃_s,
+    and only that one is differentiated. The sums over the batch are those of log (w_1 + … + w_K)/K
+    and of Σ_s w̃_s log p(x|h_s).
+    """
+    num_samples = noise.shape[1]
+    if num_samples > 1:
+        with torch.no_grad():
+            log_likelihood, log_ratio = model._importance(x, noise)  # (n, K) each
+        log_weights = log_likelihood + log_ratio
+        weights = torch.softmax(log_weights, dim=1)
+        bound = (torch.logsumexp(log_weights, dim=1) - math.log(num_samples)).sum()
+        expected = (weights * log_likelihood).sum()
+        chosen = torch.multinomial(weights, 1, generator=generator)  # (n, 1)
+        noise = noise.take_along_dim(chosen[:, :, None], dim=1)  # (n, 1, k)
+    log_likelihood, log_ratio = model._importance(x, noise)  # (n, 1) each
+    log_weights = log_likelihood + log_ratio
+    if num_samples == 1:
+        bound, expected = log_weights.detach().sum(), log_likelihood.detach().sum()
+    return -log_weights.mean(), bound, expected
+
+
+def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
+        num_epochs: int | None = None, num_steps: int | None = None, batch_size: int = 100,
+        learning_rate: float | None = None, recipe: str = "warm-up", precision: str | None = None,
+        seed: int = 0, device: str | None = None, history: History | None = None,
+        progress: bool = True) -> History:
+    """Trains the model on L_K, K = num_importance_samples, of digits binarised anew at each step.
+
+    `images` (n, 28, 28) are grey values in [0, 1]; the gradient is that of `surrogate_loss`.
+    The history has −L_K as its loss; log_likelihood is Σ_s w̃_s log p(x|h_s), and kl the difference,
+    which for large K estimates the KL divergence of the posterior from the prior.
+    All other arguments, and the errors, are those of `vae_torch.fit`.
+    """
+    check_images(images)
+    check_positive_int(num_importance_samples, "num_importance_samples")
+    history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
+                          num_steps=num_steps, batch_size=batch_size, seed=seed,
+                          learning_rate=learning_rate, recipe=recipe)
+    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    images = model._tensor(images)
+    networks = autocast(images, recipe, precision)
+    if history.optimizer is None:
+        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
+    optimizer, generator = history.optimizer, torch.Generator(images.device)
+
+    with batches(history, latent_dim=0, progress=progress,
+                 keep=lambda: keep_copies(model, optimizer)) as steps:
+        for rows, _ in steps:
+            # What a step draws follows from its number: a run can be stopped and continued.
+            generator.manual_seed(_seed(seed, history.num_steps))
+            x = torch.bernoulli(images[torch.from_numpy(rows)], generator=generator)
+            shape = len(rows), num_importance_samples, model.latent_dim  # (batch, K, k)
+            noise = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
+            with networks:
+                loss, bound, expected = surrogate_loss(model, x, noise, generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.param_groups[0]["lr"] = learning_rate_at(
+                history.num_steps, history.schedule, recipe, peak)
+            optimizer.step()
+            history.record(expected, expected - bound, len(rows))
+    return history
+
+
+def _seed(*numbers: int) -> int:
+    """A seed for PyTorch from several integers, well mixed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+@torch.no_grad()
+def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
+                samples_per_pass: int = 2000, progress: bool = True) -> np.ndarray:
+    """Log weights (n, num_samples) float32 of images (n, 28, 28), in nats; no gradient.
+
+    Binary images for a BinaryVAE. `bounds` has L_K and its standard error. The noise follows from
+    seed alone; the decoder takes samples_per_pass vectors h at once.
+    Raises TypeError or ValueError naming the argument that is wrong.
+    """
+    check_images(images)
+    check_positive_int(num_samples, "num_samples")
+    check_positive_int(samples_per_pass, "samples_per_pass")
+    images = model._tensor(images)
+    generator = torch.Generator(images.device)
+    result = np.empty((len(images), num_samples), np.float32)
+    for i in tqdm(range(len(images)), desc="weights", unit="image", leave=False, mininterval=0.5,
+                  disable=not progress):
+        generator.manual_seed(_seed(seed, i))
+        noise = torch.randn(1, num_samples, model.latent_dim, dtype=images.dtype,
+                            device=images.device, generator=generator)
+        result[i] = torch.cat([sum(model._importance(images[i:i + 1], part))[0]
+                               for part in noise.split(samples_per_pass, dim=1)]).cpu()
+    return result

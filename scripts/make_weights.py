@@ -1,0 +1,97 @@
+"""Train the weights in code/genmodels/weights, and write a card for each.
+
+    python scripts/make_weights.py [NAME ...]
+
+The full digits are needed. Each model trains on the 60,000 training digits, binarised anew at each
+step. Its weights are rounded to half precision, and only then measured, on all 10,000 test digits,
+binarised once: L_K for K from 1 to 5,000. On two cores all of it takes about 90 minutes.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import platform
+import time
+
+import numpy as np
+import torch
+
+from genmodels import bounds, iwae_torch, trained
+from genmodels.datasets import load_mnist
+
+# name: (importance samples K, epochs)
+MODELS = {"vae-1": (1, 100), "iwae-5": (5, 100), "iwae-50": (50, 60)}
+SETTINGS = {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0}
+NUM_SAMPLES = [1, 5, 50, 500, 5000]
+TEST_SEED = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODELS))
+    names = parser.parse_args().names or list(MODELS)
+    if unknown := [name for name in names if name not in MODELS]:
+        parser.error(f"NAME must be one of {', '.join(MODELS)}, got {', '.join(unknown)}")
+    digits = load_mnist()
+    if len(digits.train_images) != 60_000:
+        parser.error(f"the full digits are needed, got {digits.name}")
+    for name in names:
+        make(name, digits)
+
+
+def make(name: str, digits) -> None:
+    """Train, save, measure; the card is written again when the figures are there."""
+    num_importance_samples, num_epochs = MODELS[name]
+    torch.manual_seed(SETTINGS["seed"])
+    model = iwae_torch.BinaryVAE()
+    start = time.perf_counter()
+    history = iwae_torch.fit(model, digits.train_images.astype(np.float32) / 255,
+                             num_importance_samples=num_importance_samples, num_epochs=num_epochs,
+                             **SETTINGS)
+    card = {
+        "command": f"python scripts/make_weights.py {name}",
+        "data": digits.name,
+        "seed": SETTINGS["seed"],
+        "training": {"num_importance_samples": num_importance_samples, "num_epochs": num_epochs,
+                     "num_steps": history.num_steps, **SETTINGS},
+        "versions": {"python": platform.python_version(),
+                     **{package: importlib.metadata.version(package)
+                        for package in ("torch", "numpy")}},
+        "processor": f"{platform.machine()}, {torch.get_num_threads()} threads, "
+                     f"bfloat16 {torch.cpu.get_capabilities().get('avx512_bf16', False)}",
+        "date": datetime.date.today().isoformat(),
+        "seconds": round(time.perf_counter() - start),
+        "training_loss": [round(loss, 3) for loss in history.loss],
+    }
+    trained.save(model, name, card)
+    trained.load(model, name)  # the rounded weights
+    start = time.perf_counter()
+    card["figures"] = measure(model, digits.test_images.astype(np.float32) / 255)
+    card["seconds_to_measure"] = round(time.perf_counter() - start)
+    trained.save(model, name, card)
+    for row in card["figures"]["bounds"]:
+        print(f"{name}: L_{row['num_samples']} = {row['mean']:.2f} ± {row['standard_error']:.2f}")
+    print(f"{name}: {card['seconds']} s to train, {card['seconds_to_measure']} s to measure",
+          flush=True)
+
+
+def measure(model, test_images: np.ndarray) -> dict:
+    """L_K over all test digits with its standard error, in nats per digit."""
+    x = iwae_torch.binarise(test_images, torch.Generator().manual_seed(TEST_SEED))
+    values = {K: [] for K in NUM_SAMPLES}
+    log_weights = iwae_torch.log_weights(model, x, max(NUM_SAMPLES), seed=TEST_SEED)
+    for rows in np.array_split(log_weights, 20):
+        for K in NUM_SAMPLES:
+            values[K].append(bounds.importance_weighted_bound(rows, K))
+    values = {K: np.concatenate(parts) for K, parts in values.items()}
+    return {
+        "num_examples": len(x),
+        "binarised_with_seed": TEST_SEED,
+        "bounds": [{"num_samples": K, "mean": float(value.mean()),
+                    "standard_error": bounds.standard_error(value)}
+                   for K, value in values.items()],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The importance-weighted autoencoder: its gradient, its training, its evaluation."""
+
+import numpy as np
+import pytest
+import torch
+
+from genmodels import bounds, iwae_torch
+from genmodels.iwae_torch import BinaryVAE, binarise, fit, log_weights, surrogate_loss
+
+GREY = np.random.default_rng(0).random((10, 28, 28), dtype=np.float32)
+BINARY = (GREY < 0.3).astype(np.float32)
+SETTINGS = {"batch_size": 4, "recipe": "lecture", "progress": False}
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    model = BinaryVAE(latent_dim=2, hidden_dim=8)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.3 * torch.randn(weight.shape)
+    return model
+
+
+def test_size():
+    model = BinaryVAE()
+    assert sum(p.numel() for p in model.encoder.parameters()) == 217_300
+    assert sum(p.numel() for p in model.decoder.parameters()) == 207_984
+
+
+def test_the_likelihood_is_that_of_bernoulli_pixels():
+    """Against torch.distributions, constants included (N1)."""
+    model = small()
+    noise = torch.randn(10, 2)
+    mean, log_var = model.encode(BINARY)
+    pixels = torch.distributions.Bernoulli(model.decode(mean + torch.exp(log_var / 2) * noise))
+    expected = pixels.log_prob(torch.from_numpy(BINARY)).sum(dim=(1, 2))
+    torch.testing.assert_close(model.elbo_terms(BINARY, noise)[0], expected, rtol=1e-5, atol=0)
+
+
+def test_binarise_draws_each_pixel_with_its_grey_value():
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([binarise(GREY, generator) for _ in range(400)])
+    assert set(draws.unique().tolist()) == {0.0, 1.0}
+    error = draws.mean(dim=0) - torch.from_numpy(GREY)  # standard error √(p (1 − p) / 400)
+    z = error / torch.from_numpy(np.sqrt(GREY * (1 - GREY) / 400) + 1e-9)
+    assert abs(z.mean()) < 5 / np.sqrt(GREY.size)
+    assert 0.95 < z.std() < 1.05  # 7,840 pixels: standard error 0.008
+    assert not torch.equal(draws[0], draws[1])
+    with pytest.raises(ValueError, match="255"):
+        binarise(255 * GREY, generator)
+
+
+@pytest.mark.parametrize("num_samples", [1, 5])
+def test_N2_the_gradient_of_the_bound(num_samples):
+    """The mean of the one-sample gradients against autograd through logsumexp, the noise fixed."""
+    model = small().double()
+    x = torch.from_numpy(BINARY).double()
+    noise = torch.randn(10, num_samples, 2, dtype=torch.float64)
+    weight = model.decoder[0].weight  # (8, 2)
+    bound = torch.logsumexp(model.log_weights(x, noise), dim=1) - np.log(num_samples)
+    (exact,) = torch.autograd.grad(-bound.mean(), weight)
+    generator = torch.Generator().manual_seed(0)
+    gradients = []
+    for _ in range(400 if num_samples > 1 else 2):
+        loss, total, _ = surrogate_loss(model, x, noise, generator)
+        torch.testing.assert_close(total, bound.sum())
+        gradients.append(torch.autograd.grad(loss, weight)[0])
+    gradients = torch.stack(gradients)
+    if num_samples == 1:
+        torch.testing.assert_close(gradients[0], exact)  # float64 rounding
+        return
+    error = gradients.std(dim=0) / np.sqrt(len(gradients))
+    assert torch.all(abs(gradients.mean(dim=0) - exact) < 5 * error)
+    assert error.max() > 0 and error.max() < 0.2 * abs(exact).max()  # the check can fail
+
+
+def test_log_weights_do_not_depend_on_how_they_are_divided():
+    model = small()
+    weights = log_weights(model, BINARY, 30, seed=3, progress=False)
+    assert weights.shape == (10, 30) and weights.dtype == np.float32
+    for pieces in (7, 1000):
+        again = log_weights(model, BINARY, 30, seed=3, samples_per_pass=pieces, progress=False)
+        np.testing.assert_allclose(again, weights, rtol=1e-5)  # sums of 784 float32 terms
+    assert np.all(log_weights(model, BINARY, 30, seed=4, progress=False) != weights)
+    first = log_weights(model, BINARY[:3], 30, seed=3, progress=False)
+    np.testing.assert_allclose(first, weights[:3], rtol=1e-5)
+
+
+def test_N2_the_history_and_the_evaluation_agree():
+    """With a learning rate of almost zero, the history's bounds are those of `bounds`."""
+    for num_samples in (1, 8):
+        model = small()
+        history = fit(model, BINARY, num_importance_samples=num_samples, num_epochs=200,
+                      batch_size=10, learning_rate=1e-12, recipe="lecture", progress=False)
+        weights = log_weights(model, BINARY, 1600, progress=False)
+        expected = bounds.importance_weighted_bound(weights, num_samples)
+        groups = weights.reshape(10, -1, num_samples)
+        spread = (np.logaddexp.reduce(groups, axis=2) - np.log(num_samples)).std(axis=1)
+        error = np.sqrt(np.mean(spread**2) / 10 * (1 / 200 + num_samples / 1600))
+        assert abs(np.mean(history.loss) + expected.mean()) < 5 * error
+        np.testing.assert_allclose(np.subtract(history.kl, history.log_likelihood), history.loss,
+                                   rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_samples", [1, 5])
+def test_training_improves_the_bound_and_is_reproducible(num_samples):
+    losses = []
+    for _ in range(2):
+        history = fit(small(), GREY, num_importance_samples=num_samples, num_epochs=8,
+                      batch_size=4, progress=False)
+        losses.append(history.loss)
+    assert losses[0] == losses[1] and losses[0][-1] < losses[0][0]
+    other = fit(small(), GREY, num_importance_samples=num_samples, num_epochs=1, batch_size=4,
+                seed=1, progress=False)
+    assert other.loss[0] != losses[0][0]
+
+
+def test_a_run_in_pieces_equals_one_run():
+    whole, pieces = small(), small()
+    history = fit(whole, GREY, num_importance_samples=3, num_steps=7, **SETTINGS)
+    first = fit(pieces, GREY, num_importance_samples=3, num_steps=2, **SETTINGS)
+    fit(pieces, GREY, num_importance_samples=3, num_steps=5, history=first, **SETTINGS)
+    assert first.loss == history.loss
+    for ours, theirs in zip(pieces.parameters(), whole.parameters()):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_nan_loss_gives_the_last_good_weights_back():
+    model = small()
+    history = fit(model, GREY, num_steps=1, **SETTINGS)
+    with pytest.raises(FloatingPointError, match="NaN or infinite at step"):
+        fit(model, GREY, num_steps=50, history=history, **SETTINGS, learning_rate=1e30)
+    assert all(torch.isfinite(weight).all() for weight in model.parameters())
+    assert history.num_steps == 1
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(0, ValueError), (-5, ValueError), (2.0, TypeError),
+                                              (True, TypeError), ("5", TypeError)])
+def test_wrong_numbers_of_samples(wrong, error):
+    with pytest.raises(error, match="num_importance_samples must be a positive integer"):
+        fit(small(), GREY, num_importance_samples=wrong, num_steps=1, progress=False)
+    for name in ("num_samples", "samples_per_pass"):
+        with pytest.raises(error, match=f"{name} must be a positive integer"):
+            log_weights(small(), BINARY, **{"num_samples": 3, name: wrong})
+
+
+def test_wrong_images():
+    for use in (lambda x: fit(small(), x, num_steps=1), lambda x: log_weights(small(), x, 2)):
+        with pytest.raises(ValueError, match="shape"):
+            use(GREY[0])
+
+
+@pytest.mark.parametrize("size", ["latent_dim", "hidden_dim"])
+def test_wrong_sizes(size):
+    with pytest.raises(ValueError, match=f"{size} must be a positive integer"):
+        BinaryVAE(**{size: 0})
+
+
+def test_it_is_a_vae_like_the_others():
+    model = small()
+    assert model.sample(3, seed=0).shape == (3, 28, 28)
+    assert torch.all((model.reconstruct(BINARY) >= 0) & (model.reconstruct(BINARY) <= 1))
+    assert iwae_torch.History is fit(model, BINARY, num_steps=1, **SETTINGS).__class__
