@@ -10,7 +10,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
 
 .NOTPARALLEL:
-.PHONY: help book test quick-book test-tensorflow test-torch lab identities api lint lock clean
+.PHONY: help book test quick-book test-tensorflow test-torch lab identities api weights bench lint lock clean
 
 help:
 	@echo "make book        build the book; the last line says where to open it"
@@ -18,6 +18,8 @@ help:
 	@echo "make lab         open the chapters in JupyterLab"
 	@echo "make identities  write the register of identities from the chapters and tests"
 	@echo "make api         write the API page from the docstrings of the package"
+	@echo "make weights     train the weights in code/genmodels/weights (full digits, 90 minutes)"
+	@echo "make bench       time training and the lecture's programs (full digits, half an hour)"
 	@echo "make lint        check the style of the code"
 	@echo "make lock        write constraints.txt from a clean installation"
 	@echo "make clean       delete what was built (rm -r .venv deletes the environment)"
@@ -56,6 +58,13 @@ identities: $(INSTALLED)
 
 api: $(INSTALLED)
 	@$(BIN)/python scripts/api.py
+
+weights: $(INSTALLED)
+	$(BIN)/python scripts/make_weights.py
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/epoch_time.py
+	$(BIN)/python benchmarks/time_to_quality.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -10,6 +10,7 @@ import scipy.stats
 import torch
 
 from genmodels import training, vae_keras, vae_torch
+from genmodels.transfer import copy_weights
 
 EPS = float(np.finfo(np.float32).eps)
 SUM_RTOL = 784 * EPS  # float32: worst-case rounding of a sum of 784 terms of one sign
@@ -47,23 +48,6 @@ def shake(model, seed=0):
     set_weights(model, [w * 1.5 if w.ndim > 1 else 0.3 * rng.standard_normal(w.shape)
                         for w in weights(model)])
     return model
-
-
-def keras_to_torch(model):
-    """A Keras model's weights in PyTorch's layout: kernels transposed, (h, w, c) to (c, h, w)."""
-    arrays = []
-    for w in weights(model):
-        if w.ndim == 4:  # conv (h, w, in, out) or transposed (h, w, out, in)
-            w = w.transpose(3, 2, 0, 1)
-        elif w.shape == (7 * 7 * 64, 16):  # after Flatten
-            w = w.reshape(7, 7, 64, 16).transpose(2, 0, 1, 3).reshape(-1, 16).T
-        elif w.shape[-1] == 7 * 7 * 64:  # before Reshape: kernel (k, 3136) or bias (3136,)
-            w = np.moveaxis(w.reshape(-1, 7, 7, 64), 3, 1).reshape(-1, 7 * 7 * 64)
-            w = w.T if len(w) > 1 else w[0]
-        elif w.ndim == 2:
-            w = w.T
-        arrays.append(w)
-    return arrays
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +270,7 @@ def test_same_weights_and_noise_give_the_same_terms_in_both_frameworks(name, ima
     keras.utils.set_random_seed(0)
     in_keras = shake(getattr(vae_keras, name)())
     in_torch = getattr(vae_torch, name)()
-    set_weights(in_torch, keras_to_torch(in_keras))
+    copy_weights(in_keras, in_torch)
     noise = make_noise(in_keras, 10)
     terms = in_torch.elbo_terms(images, noise), in_keras.elbo_terms(images, noise)
     for ours, theirs in zip(*terms):
@@ -546,7 +530,7 @@ def test_a_batch_larger_than_the_data_is_all_of_it(vae, images):
 def test_both_frameworks_see_the_same_batches(images):
     """Same weights, same seed: the same history. Adam's ε differs (1e-7, 1e-8), hence 1e-4."""
     in_keras, in_torch = small(vae_keras), small(vae_torch)
-    set_weights(in_torch, keras_to_torch(in_keras))
+    copy_weights(in_keras, in_torch)
     run = {"num_epochs": 3, "seed": 4, **SETTINGS}
     ours, theirs = vae_torch.fit(in_torch, images, **run), vae_keras.fit(in_keras, images, **run)
     np.testing.assert_allclose(ours.log_likelihood, theirs.log_likelihood, rtol=1e-4)
