@@ -49,7 +49,7 @@ class BinaryVAE(VAE):
 
     def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit) (N1)
-        return (x * output - nn.functional.softplus(output)).sum(dim=(-2, -1))
+        return (x * output - nn.functional.softplus(output)).flatten(-2).sum(dim=-1)
 
 
 def binarise(images: Array, generator: torch.Generator) -> torch.Tensor:

@@ -203,7 +203,7 @@ class ConvVAE(VAE):
     def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit), from the logits so
         # that no pixel gives log 0 (N1). For grey pixels this is the usual cross-entropy.
-        return (x * output - nn.functional.softplus(output)).sum(dim=(-2, -1))
+        return (x * output - nn.functional.softplus(output)).flatten(-2).sum(dim=-1)
 
 
 class MLPVAE(VAE):
@@ -238,7 +238,7 @@ class MLPVAE(VAE):
 
     def _log_likelihood(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         # log N(x − 0.5; output, I) = −½ ‖x − 0.5 − output‖² − 392 log 2π (N1)
-        squares = ((x - 0.5 - output) ** 2).sum(dim=(-2, -1))
+        squares = ((x - 0.5 - output) ** 2).flatten(-2).sum(dim=-1)
         return -0.5 * squares - 392 * math.log(2 * math.pi)
 
 
