@@ -48,7 +48,8 @@ test-tensorflow: $(INSTALLED)
 
 test-torch: $(INSTALLED)
 	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(NBVAL) \
-	    tests/test_vae.py tests/test_vae_keras.py chapters/vae/vae_keras.ipynb
+	    tests/test_vae.py tests/test_vae_keras.py tests/test_transfer.py tests/test_trained.py \
+	    chapters/vae/vae_keras.ipynb chapters/vae/two_frameworks.ipynb chapters/vae/conditional.ipynb
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --ServerApp.root_dir=chapters
