@@ -20,7 +20,7 @@ from genmodels import bounds, iwae_torch, trained
 from genmodels.datasets import load_mnist
 
 # name: (importance samples K, epochs)
-MODELS = {"vae-1": (1, 100), "iwae-5": (5, 100), "iwae-50": (50, 60)}
+MODELS = {"vae-1": (1, 100), "iwae-5": (5, 100), "iwae-50": (50, 20)}
 SETTINGS = {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0}
 NUM_SAMPLES = [1, 5, 50, 500, 5000]
 TEST_SEED = 0
