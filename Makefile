@@ -18,7 +18,7 @@ help:
 	@echo "make lab         open the chapters in JupyterLab"
 	@echo "make identities  write the register of identities from the chapters and tests"
 	@echo "make api         write the API page from the docstrings of the package"
-	@echo "make weights     train the weights in code/genmodels/weights (full digits, 90 minutes)"
+	@echo "make weights     train the weights in code/genmodels/weights (full digits, half an hour)"
 	@echo "make bench       time training and the lecture's programs (full digits, half an hour)"
 	@echo "make lint        check the style of the code"
 	@echo "make lock        write constraints.txt from a clean installation"
