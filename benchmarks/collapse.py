@@ -8,7 +8,7 @@ to see which branch a seed takes, not where it ends. `warm-up` is the default re
 10,000 test digits. Seeds 0 to 9 unless given. Each run adds its row to
 benchmarks/results/collapse.json as soon as it ends, and the table beside it is written from that
 file; a run whose row is there already is left out, so that the same command goes on after an
-interruption (`--again` repeats it). An epoch takes about half a minute on two cores.
+interruption (`--again` repeats it).
 """
 
 import argparse

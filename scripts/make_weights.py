@@ -4,7 +4,8 @@
 
 The full digits are needed. Each model trains on the 60,000 training digits, binarised anew at each
 step. Its weights are rounded to half precision, and only then measured, on all 10,000 test digits,
-binarised once: L_K for K from 1 to 5,000. On two cores all of it takes about half an hour.
+binarised once: L_K for K from 1 to 5,000.
+The cards say how long each took.
 """
 
 import argparse

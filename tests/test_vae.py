@@ -633,6 +633,22 @@ def test_a_nan_loss_gives_the_last_good_weights_back(vae, images, failure, monke
     same_run(vae, model, history, good, reference)
 
 
+def test_ctrl_c_after_a_nan_loss_gives_the_last_good_weights_back(vae, images, monkeypatch):
+    model = small(vae)
+    before = weights(model)
+    record = training.History.record
+
+    def spoil_and_press_ctrl_c(self, log_likelihood, kl, num_examples):
+        record(self, log_likelihood * float("nan"), kl, num_examples)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training.History, "record", spoil_and_press_ctrl_c)
+    with pytest.raises(FloatingPointError, match="at step 1;"):
+        vae.fit(model, images, num_steps=3, **SETTINGS)
+    for now, then in zip(weights(model), before):
+        np.testing.assert_array_equal(now, then)
+
+
 # Importance weights -----------------------------------------------------------------------------
 
 

@@ -233,6 +233,7 @@ def batches(history: History, *, latent_dim: int, progress: bool,
             for step in range(first, min(history.steps_per_epoch,
                                          end - epoch * history.steps_per_epoch)):
                 if stop.is_set():
+                    check(put_back)  # what Ctrl-C leaves behind can be used
                     raise KeyboardInterrupt
                 batch = slice(step * history.batch_size, (step + 1) * history.batch_size)
                 yield order[batch], noise[batch]
