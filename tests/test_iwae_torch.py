@@ -27,6 +27,23 @@ def test_size():
     assert sum(p.numel() for p in model.decoder.parameters()) == 207_984
 
 
+def test_the_start():
+    """Glorot's variance, 2/(n_in + n_out), and zero biases; then the mean image."""
+    torch.manual_seed(0)
+    for layer in BinaryVAE().modules():
+        if isinstance(layer, torch.nn.Linear):
+            n_out, n_in = layer.weight.shape
+            squares = layer.weight.detach() ** 2 * (n_in + n_out) / 2  # mean 1, variance 4/5
+            assert abs(squares.mean() - 1) < 5 * (0.8 / squares.numel()) ** 0.5
+            assert not layer.bias.any()
+    mean_image = GREY.mean(axis=0)
+    mean_image[0] = 0
+    mean_image[1] = 1
+    at_zero = BinaryVAE(mean_image=mean_image).decode(torch.zeros(1, 50))[0].detach()
+    assert 0 < at_zero.min() < 0.00101 and 0.99899 < at_zero.max() < 1
+    torch.testing.assert_close(at_zero, torch.from_numpy(mean_image), rtol=0, atol=0.001)
+
+
 def test_the_likelihood_is_that_of_bernoulli_pixels():
     """Against torch.distributions, constants included (N1)."""
     model = small()
@@ -154,6 +171,12 @@ def test_wrong_images():
 def test_wrong_sizes(size):
     with pytest.raises(ValueError, match=f"{size} must be a positive integer"):
         BinaryVAE(**{size: 0})
+
+
+@pytest.mark.parametrize("wrong", [GREY, GREY[0, 0], 3.0, 255 * GREY[0], np.full((28, 28), np.nan)])
+def test_wrong_mean_images(wrong):
+    with pytest.raises(ValueError, match="mean_image"):
+        BinaryVAE(mean_image=wrong)
 
 
 def test_it_is_a_vae_like_the_others():

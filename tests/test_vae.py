@@ -584,6 +584,44 @@ def test_fit_follows_its_recipe(vae, images, recipe, peak, monkeypatch):
     np.testing.assert_allclose(moved.max(), 0.125, rtol=1e-4)  # Adam's ε
 
 
+def test_half_a_nat_is_free_in_the_first_half():
+    free = [training.free_nats_at(step, (50, 150), "warm-up") for step in range(50, 150)]
+    assert free == 50 * [0.5] + 50 * [0.0]
+    assert training.free_nats_at(0, (0, 1), "warm-up") == 0.5  # one step is a run, too
+    assert {training.free_nats_at(step, (0, 9), "lecture") for step in range(9)} == {0.0}
+
+
+@pytest.mark.parametrize(("free", "moves"), [(0.0, (True, True)), (0.5, (False, True))])
+def test_free_nats_take_the_price_off_each_dimension_alone(vae, images, free, moves, monkeypatch):
+    """The decoder is deaf to h: only the KL can move a head of the encoder."""
+    monkeypatch.setattr(vae, "free_nats_at", lambda *_: free)
+    model = small(vae)
+    arrays = weights(model)
+    arrays[4][:], arrays[6][:] = 0, 0  # the kernels of the heads: Q is the same for every image
+    arrays[5][:], arrays[7][:] = [0.9, 1.1], 0  # their biases: the KLs are 0.405 and 0.605 nats
+    arrays[8][:] = 0  # the decoder's first kernel
+    set_weights(model, arrays)
+    vae.fit(model, images, num_steps=1, batch_size=4, progress=False)
+    change = weights(model)[5] - arrays[5]
+    assert tuple(change != 0) == moves
+    assert np.all(change <= 0)  # towards the prior
+
+
+def test_the_history_is_that_of_the_elbo_whatever_is_free(vae, images):
+    model = small(vae)
+    run = {"precision": "float32"} if vae is vae_torch else {}
+    history = vae.fit(model, images, num_steps=1, batch_size=10, learning_rate=1e-12,
+                      progress=False, **run)
+    rng = np.random.default_rng([0, 0])
+    order, noise = rng.permutation(10), rng.standard_normal((10, 2), dtype=np.float32)
+    log_likelihood, kl = (as_numpy(term).mean(dtype=float)
+                          for term in model.elbo_terms(images[order], noise))
+    assert kl < 2 * training.FREE_NATS
+    ours = history.log_likelihood[0], history.kl[0], history.loss[0]
+    expected = log_likelihood, kl, kl - log_likelihood
+    np.testing.assert_allclose(ours, expected, rtol=16 * EPS)  # float32 sums
+
+
 def test_an_interrupted_schedule_goes_on(vae, images, monkeypatch):
     """Seven steps, or three, Ctrl-C, and four: the same schedule; a new call: a new schedule."""
     run = {**SETTINGS, "recipe": "warm-up"} | ({"precision": "float32"} if vae is vae_torch else {})

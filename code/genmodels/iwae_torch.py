@@ -24,13 +24,22 @@ __all__ = ["BinaryVAE", "History", "binarise", "fit", "log_weights", "surrogate_
 class BinaryVAE(VAE):
     """Fully connected, tanh, Bernoulli pixels: 784–200–200–50 and 50–200–200–784.
 
-    217,300 + 207,984 parameters.
-    Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer.
+    217,300 + 207,984 parameters. They start as in the paper: weights uniform in
+    ±√(6/(n_in + n_out)), biases zero, except that with mean_image (28, 28), grey values in [0, 1]
+    averaged over the data, the decoder's last biases are the logits of (mean_image + 0.001)/1.002.
+    Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer, or
+    mean_image not an image.
     """
 
-    def __init__(self, latent_dim: int = 50, hidden_dim: int = 200):
+    def __init__(self, latent_dim: int = 50, hidden_dim: int = 200,
+                 mean_image: Array | None = None):
         check_positive_int(latent_dim, "latent_dim")
         check_positive_int(hidden_dim, "hidden_dim")
+        if mean_image is not None:
+            if tuple(getattr(mean_image, "shape", ())) != (28, 28):
+                raise ValueError("mean_image must have shape (28, 28), got "
+                                 f"{getattr(mean_image, 'shape', mean_image)}")
+            check_images(mean_image[None], "mean_image")
         features = nn.Sequential(
             nn.Flatten(),
             nn.Linear(784, hidden_dim), nn.Tanh(),
@@ -43,6 +52,14 @@ class BinaryVAE(VAE):
             nn.Unflatten(1, (28, 28)),
         )
         super().__init__(Encoder(features, hidden_dim, latent_dim), decoder, latent_dim)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        if mean_image is not None:
+            mean = (torch.as_tensor(mean_image).flatten() + 0.001) / 1.002
+            with torch.no_grad():
+                decoder[-2].bias.copy_(torch.logit(mean))
 
     def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(output)
@@ -98,7 +115,7 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
     `images` (n, 28, 28) are grey values in [0, 1]; the gradient is that of `surrogate_loss`.
     The history has −L_K as its loss; log_likelihood is Σ_s w̃_s log p(x|h_s), and kl the difference,
     which for large K estimates the KL divergence of the posterior from the prior.
-    All other arguments, and the errors, are those of `vae_torch.fit`.
+    All other arguments, and the errors, are those of `vae_torch.fit`; no nats are free here.
     """
     check_images(images)
     check_positive_int(num_importance_samples, "num_importance_samples")

@@ -28,6 +28,7 @@ from genmodels.training import (
     begin,
     check_latent,
     check_positive_int,
+    free_nats_at,
     learning_rate_at,
 )
 
@@ -64,20 +65,31 @@ class VAE(keras.Model):
         raise NotImplementedError
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The two terms of the ELBO, a deterministic function of x (n, 28, 28) and noise (n, k)."""
+        """log p(x|h) (n,) and the KL divergence of each dimension (n, k), for x (n, 28, 28).
+
+        The ELBO is the former minus the sum of the latter: a deterministic function of x and noise
+        (n, k).
+        """
         x, noise = inputs
         mean, log_var = self._encode(x)  # (n, k), (n, k)
         h = mean + ops.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
         log_likelihood = self._log_likelihood(x, self.decoder(h))  # (n,): one sample of h (G3, N1)
-        kl = 0.5 * ops.sum(mean**2 + ops.exp(log_var) - log_var - 1, axis=-1)  # (n,): exact (K3)
+        kl = 0.5 * (mean**2 + ops.exp(log_var) - log_var - 1)  # (n, k): exact (K3)
         return log_likelihood, kl
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The loss, −ELBO, averaged over the batch: what Keras differentiates."""
+        """What Keras differentiates: −ELBO, averaged over the batch.
+
+        y (k,), if given, holds the nats that are free: dimension j counts max(y_j, KL_j).
+        """
         log_likelihood, kl = y_pred  # what call returned
+        total_kl = ops.sum(kl, axis=-1)  # (n,)
         self.log_likelihood_mean.update_state(log_likelihood)
-        self.kl_mean.update_state(kl)
-        return ops.mean(kl - log_likelihood)
+        self.kl_mean.update_state(total_kl)
+        loss = ops.mean(total_kl - log_likelihood)
+        if y is not None:
+            loss = loss + ops.sum(ops.maximum(y - ops.mean(kl, axis=0), 0))
+        return loss
 
     # The same, with checks ----------------------------------------------------------------------
 
@@ -106,7 +118,8 @@ class VAE(keras.Model):
         x = self._images(x, "x")
         if noise is None:
             noise = keras.random.normal((len(x), self.latent_dim), dtype=x.dtype)
-        return self((x, self._latent(noise, "noise", len(x))))
+        log_likelihood, kl = self((x, self._latent(noise, "noise", len(x))))
+        return log_likelihood, ops.sum(kl, axis=-1)
 
     def log_weights(self, x: Array, noise: Array) -> Tensor:
         """log p(x|h) + log p(h) − log Q(h|x) at K samples h of Q(h|x): (n, K), in nats.
@@ -261,8 +274,10 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     or a name such as "cpu", "gpu:0".
 
     recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
-    given, over the first tenth of the steps, and lowers it to zero along half a cosine; "lecture"
-    keeps it at 1e-3, or at learning_rate.
+    given, over the first tenth of the steps, and lowers it to zero along half a cosine. In the
+    first half of the steps half a nat of the KL divergence of each latent dimension is free: the
+    loss counts max(0.5, KL_j), with KL_j averaged over the batch. "lecture" keeps the rate at 1e-3,
+    or at learning_rate, and nothing is free. The history is that of −ELBO in either case.
 
     To go on, give the history that an earlier call returned, and the same images, batch_size and
     seed. It is extended in place and returned. An unfinished epoch is completed first, and counts
@@ -302,8 +317,10 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
                 x = ops.take(images, rows, axis=0)  # (batch, 28, 28)
                 model.optimizer.learning_rate = learning_rate_at(
                     history.num_steps, history.schedule, recipe, peak)
+                free = free_nats_at(history.num_steps, history.schedule, recipe)
+                free = model._tensor(np.full(model.latent_dim, free))  # (k,)
                 # One step: call, compute_loss, its gradient, Adam. Keras gives the batch's means.
-                means = model.train_on_batch((x, model._tensor(noise)), return_dict=True)
+                means = model.train_on_batch((x, model._tensor(noise)), free, return_dict=True)
                 history.record(means["log_likelihood"] * len(rows), means["kl"] * len(rows),
                                len(rows))
     return history
@@ -325,6 +342,7 @@ def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
         inputs = model._tensor(images[batch]), model._tensor(noise[batch])
-        terms.append(np.stack(model.predict_on_batch(inputs)).astype(np.float64))
+        log_likelihood, kl = model.predict_on_batch(inputs)  # (batch,), (batch, k)
+        terms.append(np.stack([log_likelihood, kl.sum(axis=-1)]).astype(np.float64))
     log_likelihood, kl = np.concatenate(terms, axis=1)  # (n,), (n,)
     return log_likelihood, kl

@@ -25,6 +25,7 @@ from genmodels.training import (
     begin,
     check_latent,
     check_positive_int,
+    free_nats_at,
     learning_rate_at,
 )
 
@@ -57,12 +58,16 @@ class VAE(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The two terms of the ELBO, a deterministic function of x (n, 28, 28) and noise (n, k)."""
+        """log p(x|h) (n,) and the KL divergence of each dimension (n, k), for x (n, 28, 28).
+
+        The ELBO is the former minus the sum of the latter: a deterministic function of x and noise
+        (n, k).
+        """
         mean, log_var = (head.to(x.dtype) for head in self._encode(x))  # (n, k), (n, k)
         h = mean + torch.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
         output = self.decoder(h).to(x.dtype)  # (n, 28, 28); networks alone may be in bfloat16
         log_likelihood = self._log_likelihood(x, output)  # (n,): one sample of h (G3, N1)
-        kl = 0.5 * (mean**2 + torch.exp(log_var) - log_var - 1).sum(dim=-1)  # (n,): exact (K3)
+        kl = 0.5 * (mean**2 + torch.exp(log_var) - log_var - 1)  # (n, k): exact (K3)
         return log_likelihood, kl
 
     def _importance(self, x: torch.Tensor,
@@ -102,7 +107,8 @@ class VAE(nn.Module):
         x = self._images(x, "x")
         if noise is None:
             noise = torch.randn(len(x), self.latent_dim, dtype=x.dtype, device=x.device)
-        return self(x, self._latent(noise, "noise", len(x)))
+        log_likelihood, kl = self(x, self._latent(noise, "noise", len(x)))
+        return log_likelihood, kl.sum(dim=-1)
 
     def log_weights(self, x: Array, noise: Array) -> torch.Tensor:
         """log p(x|h) + log p(h) − log Q(h|x) at K samples h of Q(h|x): (n, K), in nats.
@@ -282,10 +288,14 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     or a name such as "cpu", "cuda". The model stays there.
 
     recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
-    given, over the first tenth of the steps, and lowers it to zero along half a cosine; "lecture"
-    keeps it at 1e-3, or at learning_rate. precision: "float32" or "bfloat16", in which the networks
-    multiply matrices while everything else stays as it is; None for bfloat16 where the recipe is
-    "warm-up", the model float32 and the processor has it. `evaluate` never uses it.
+    given, over the first tenth of the steps, and lowers it to zero along half a cosine. In the
+    first half of the steps half a nat of the KL divergence of each latent dimension is free: the
+    loss counts max(0.5, KL_j), with KL_j averaged over the batch. "lecture" keeps the rate at 1e-3,
+    or at learning_rate, and nothing is free. The history is that of −ELBO in either case.
+
+    precision: "float32" or "bfloat16", in which the networks multiply matrices while everything
+    else stays as it is; None for bfloat16 where the recipe is "warm-up", the model float32 and the
+    processor has it. `evaluate` never uses it.
 
     To go on, give the history that an earlier call returned, and the same images, batch_size and
     seed. It is extended in place and returned. An unfinished epoch is completed first, and counts
@@ -311,8 +321,10 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
         for rows, noise in steps:
             x = images[torch.from_numpy(rows)]  # (batch, 28, 28)
             with networks:
-                log_likelihood, kl = model(x, model._tensor(noise))  # (batch,), (batch,)
-            loss = (kl - log_likelihood).mean()  # −ELBO
+                log_likelihood, kl = model(x, model._tensor(noise))  # (batch,), (batch, k)
+            loss = (kl.sum(dim=-1) - log_likelihood).mean()  # −ELBO
+            if free_nats := free_nats_at(history.num_steps, history.schedule, recipe):
+                loss = loss + (free_nats - kl.mean(dim=0)).clamp(min=0).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.param_groups[0]["lr"] = learning_rate_at(
@@ -339,6 +351,6 @@ def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
         log_likelihood, kl = model(model._tensor(images[batch]), model._tensor(noise[batch]))
-        terms.append(torch.stack([log_likelihood, kl]).cpu().numpy().astype(np.float64))
+        terms.append(torch.stack([log_likelihood, kl.sum(dim=-1)]).cpu().numpy().astype(np.float64))
     log_likelihood, kl = np.concatenate(terms, axis=1)  # (n,), (n,)
     return log_likelihood, kl
