@@ -27,7 +27,7 @@ from genmodels.datasets import load_mnist
 RESULTS = Path(__file__).parent / "results" / "time_to_quality.md"
 OURS = {
     "torch": {"num_epochs": 30, "batch_size": 256, "learning_rate": 3e-3},
-    "keras": {"num_epochs": 8, "batch_size": 128, "learning_rate": 5e-3},
+    "keras": {"num_epochs": 5, "batch_size": 32, "learning_rate": 8e-3},
 }
 
 # Multiplications and additions of one example in training. Each product of the forward pass has two

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,19 @@ def check_positive_int(value, name: str) -> None:
         raise TypeError(f"{name} must be a positive integer, got {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def check_precision(precision) -> None:
+    """Raises ValueError unless precision is one that `fit` knows, or None."""
+    if precision not in (None, "float32", "bfloat16"):
+        raise ValueError(f"precision must be 'float32', 'bfloat16' or None, got {precision!r}")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU says that it multiplies matrices in bfloat16; False where none can ask."""
+    cpu_info = Path("/proc/cpuinfo")  # Linux
+    flags = cpu_info.read_text().split() if cpu_info.exists() else []
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def check_latent(h, name: str, latent_dim: int, n: int | None, samples: bool) -> None:

@@ -28,6 +28,8 @@ from genmodels.training import (
     begin,
     check_latent,
     check_positive_int,
+    check_precision,
+    cpu_has_bfloat16,
     free_nats_at,
     learning_rate_at,
 )
@@ -52,6 +54,7 @@ class VAE(keras.Model):
         self.log_likelihood_mean = keras.metrics.Mean("log_likelihood")
         self.kl_mean = keras.metrics.Mean("kl")
         self.built = True  # both networks have their weights
+        self._compiled_precision = None  # that of the compiled training step
 
     # The model, without checks ------------------------------------------------------------------
 
@@ -71,9 +74,10 @@ class VAE(keras.Model):
         (n, k).
         """
         x, noise = inputs
-        mean, log_var = self._encode(x)  # (n, k), (n, k)
+        mean, log_var = (ops.cast(head, x.dtype) for head in self._encode(x))  # (n, k), (n, k)
         h = mean + ops.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
-        log_likelihood = self._log_likelihood(x, self.decoder(h))  # (n,): one sample of h (G3, N1)
+        output = ops.cast(self.decoder(h), x.dtype)  # networks alone may be in bfloat16
+        log_likelihood = self._log_likelihood(x, output)  # (n,): one sample of h (G3, N1)
         kl = 0.5 * (mean**2 + ops.exp(log_var) - log_var - 1)  # (n, k): exact (K3)
         return log_likelihood, kl
 
@@ -265,7 +269,7 @@ class MLPVAE(VAE):
 
 def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: int | None = None,
         batch_size: int = 128, learning_rate: float | None = None, recipe: str = "warm-up",
-        seed: int = 0, device: str | None = None, history: History | None = None,
+        precision: str | None = None, seed: int = 0, device: str | None = None, history: History | None = None,
         progress: bool = True) -> History:
     """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
 
@@ -278,6 +282,10 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     first half of the steps half a nat of the KL divergence of each latent dimension is free: the
     loss counts max(0.5, KL_j), with KL_j averaged over the batch. "lecture" keeps the rate at 1e-3,
     or at learning_rate, and nothing is free. The history is that of −ELBO in either case.
+
+    precision: "float32" or "bfloat16", in which the networks compute while everything else stays as
+    it is; None for bfloat16 where the recipe is "warm-up", the model float32, the backend
+    TensorFlow on a CPU and the processor has it. `evaluate` never uses it.
 
     To go on, give the history that an earlier call returned, and the same images, batch_size and
     seed. It is extended in place and returned. An unfinished epoch is completed first, and counts
@@ -292,6 +300,7 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
+    check_precision(precision)
     if device is not None and keras.backend.backend() == "torch":
         model.to(device.replace("gpu", "cuda"))
     if history.optimizer is None:
@@ -310,7 +319,8 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
 
         return put_back
 
-    with keras.device(device) if device is not None else contextlib.nullcontext():
+    device_scope = keras.device(device) if device is not None else contextlib.nullcontext()
+    with device_scope, _autocast(model, recipe, precision):
         images = model._tensor(images)  # all of them, on the device: a batch is an index
         with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
             for rows, noise in steps:
@@ -324,6 +334,28 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
                 history.record(means["log_likelihood"] * len(rows), means["kl"] * len(rows),
                                len(rows))
     return history
+
+
+@contextlib.contextmanager
+def _autocast(model: VAE, recipe: str, precision: str | None):
+    """Within it the layers of both networks compute in bfloat16, if that is the precision."""
+    if precision is None:
+        on_cpu = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices(
+            "gpu")
+        wanted = recipe == "warm-up" and model.compute_dtype == "float32" and on_cpu
+        precision = "bfloat16" if wanted and cpu_has_bfloat16() else "float32"
+    if precision != model._compiled_precision:
+        model.train_function = None  # compiled anew
+        model._compiled_precision = precision
+    layers_of = [*model.encoder.layers, *model.decoder.layers] if precision == "bfloat16" else []
+    policies = [layer.dtype_policy for layer in layers_of]
+    try:
+        for layer in layers_of:
+            layer.dtype_policy = "mixed_bfloat16"
+        yield
+    finally:
+        for layer, policy in zip(layers_of, policies):
+            layer.dtype_policy = policy
 
 
 def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,

@@ -25,6 +25,8 @@ from genmodels.training import (
     begin,
     check_latent,
     check_positive_int,
+    check_precision,
+    cpu_has_bfloat16,
     free_nats_at,
     learning_rate_at,
 )
@@ -253,13 +255,11 @@ def autocast(images: torch.Tensor, recipe: str, precision: str | None) -> torch.
 
     Raises ValueError if precision is unknown.
     """
-    if precision not in (None, "float32", "bfloat16"):
-        raise ValueError(f"precision must be 'float32', 'bfloat16' or None, got {precision!r}")
+    check_precision(precision)
     device = images.device.type
     if precision is None and recipe == "warm-up" and images.dtype == torch.float32:
         if device == "cpu":
-            features = torch.cpu.get_capabilities()
-            in_hardware = any(features.get(f"{unit}_bf16") for unit in ("avx512", "amx", "sve"))
+            in_hardware = cpu_has_bfloat16()
         else:
             in_hardware = device == "cuda" and torch.cuda.is_bf16_supported(False)
         precision = "bfloat16" if in_hardware else "float32"
