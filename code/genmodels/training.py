@@ -21,7 +21,7 @@ from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's 
 
 # How the learning rate goes, and its peak unless one is given.
 RECIPES = {"warm-up": 4e-3, "lecture": 1e-3}
-FREE_NATS = 0.5  # of each latent dimension, in the first half of a run with "warm-up"
+FREE_NATS = 0.2  # of each latent dimension, in the first half of a run with "warm-up"
 STEPS_BETWEEN_COPIES = 100  # of the weights, to return to when a loss is NaN
 
 
@@ -151,7 +151,7 @@ def free_nats_at(step: int, schedule: tuple[int, int], recipe: str) -> float:
 
     The loss counts max(free, KL_j) for dimension j, its KL averaged over the batch ("free bits",
     Kingma et al. 2016), so that no dimension falls asleep before the decoder can use it. "warm-up":
-    half a nat in the first half of the steps, none in the second, which minimises −ELBO itself.
+    0.2 nats in the first half of the steps, none in the second, which minimises −ELBO itself.
     "lecture": none.
     """
     in_first_half = 2 * (step - schedule[0]) < schedule[1] - schedule[0]

@@ -269,8 +269,8 @@ class MLPVAE(VAE):
 
 def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: int | None = None,
         batch_size: int = 128, learning_rate: float | None = None, recipe: str = "warm-up",
-        precision: str | None = None, seed: int = 0, device: str | None = None, history: History | None = None,
-        progress: bool = True) -> History:
+        precision: str | None = None, seed: int = 0, device: str | None = None,
+        history: History | None = None, progress: bool = True) -> History:
     """Trains the model by Adam on images (n, 28, 28); returns the history, in nats per example.
 
     Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
@@ -279,8 +279,8 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
 
     recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
     given, over the first tenth of the steps, and lowers it to zero along half a cosine. In the
-    first half of the steps half a nat of the KL divergence of each latent dimension is free: the
-    loss counts max(0.5, KL_j), with KL_j averaged over the batch. "lecture" keeps the rate at 1e-3,
+    first half of the steps 0.2 nats of the KL divergence of each latent dimension are free: the
+    loss counts max(0.2, KL_j), with KL_j averaged over the batch. "lecture" keeps the rate at 1e-3,
     or at learning_rate, and nothing is free. The history is that of −ELBO in either case.
 
     precision: "float32" or "bfloat16", in which the networks compute while everything else stays as

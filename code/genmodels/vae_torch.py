@@ -289,8 +289,8 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
 
     recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
     given, over the first tenth of the steps, and lowers it to zero along half a cosine. In the
-    first half of the steps half a nat of the KL divergence of each latent dimension is free: the
-    loss counts max(0.5, KL_j), with KL_j averaged over the batch. "lecture" keeps the rate at 1e-3,
+    first half of the steps 0.2 nats of the KL divergence of each latent dimension are free: the
+    loss counts max(0.2, KL_j), with KL_j averaged over the batch. "lecture" keeps the rate at 1e-3,
     or at learning_rate, and nothing is free. The history is that of −ELBO in either case.
 
     precision: "float32" or "bfloat16", in which the networks multiply matrices while everything
