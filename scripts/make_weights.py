@@ -48,8 +48,8 @@ def make(name: str, digits) -> None:
     images = digits.train_images.astype(np.float32) / 255
     model = iwae_torch.BinaryVAE(mean_image=images.mean(axis=0))
     start = time.perf_counter()
-    history = iwae_torch.fit(model, images, num_importance_samples=num_importance_samples, num_epochs=num_epochs,
-                             **SETTINGS)
+    history = iwae_torch.fit(model, images, num_importance_samples=num_importance_samples,
+                             num_epochs=num_epochs, **SETTINGS)
     card = {
         "command": f"python scripts/make_weights.py {name}",
         "data": digits.name,
