@@ -90,8 +90,10 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
     """
     num_samples = noise.shape[1]
     if num_samples > 1:
+        part = max(1, 1000 // num_samples)  # of the batch: a pass whose arrays fit into a cache
         with torch.no_grad():
-            log_likelihood, log_ratio = model._importance(x, noise)  # (n, K) each
+            terms = [model._importance(*pair) for pair in zip(x.split(part), noise.split(part))]
+        log_likelihood, log_ratio = (torch.cat(parts) for parts in zip(*terms))  # (n, K) each
         log_weights = log_likelihood + log_ratio
         weights = torch.softmax(log_weights, dim=1)
         bound = (torch.logsumexp(log_weights, dim=1) - math.log(num_samples)).sum()
@@ -155,7 +157,7 @@ def _seed(*numbers: int) -> int:
 
 @torch.no_grad()
 def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
-                samples_per_pass: int = 2000, progress: bool = True) -> np.ndarray:
+                samples_per_pass: int = 1000, progress: bool = True) -> np.ndarray:
     """Log weights (n, num_samples) float32 of images (n, 28, 28), in nats; no gradient.
 
     Binary images for a BinaryVAE. `bounds` has L_K and its standard error. The noise follows from
