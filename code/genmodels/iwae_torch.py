@@ -20,6 +20,8 @@ from genmodels.vae_torch import VAE, Array, Encoder, History, autocast, keep_cop
 
 __all__ = ["BinaryVAE", "History", "binarise", "fit", "log_weights", "surrogate_loss"]
 
+NUM_DRAWN = 5  # of the K samples, for the gradient
+
 
 class BinaryVAE(VAE):
     """Fully connected, tanh, Bernoulli pixels: 784–200–200–50 and 50–200–200–784.
@@ -88,26 +90,28 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
     """A loss whose gradient is on average that of −L_K, over the generator; and two detached sums.
 
     x (n, 28, 28) binary, noise (n, K, k). With w̃_s = w_s / Σ w, the gradient of L_K is the mean
-    over the batch of Σ_s w̃_s ∇ log w_s. One of the K samples is drawn with the probabilities w̃_s,
-    and only that one is differentiated. The sums over the batch are those of log (w_1 + … + w_K)/K
-    and of Σ_s w̃_s log p(x|h_s).
+    over the batch of Σ_s w̃_s ∇ log w_s for the decoder, and of Σ_s w̃_s² ∂log w_s/∂h_s · ∇ h_s for
+    the encoder, with the parameters of Q in log w_s held fixed (Tucker et al., 2019; its noise does
+    not grow with K). Some of the K samples are drawn with the probabilities w̃_s, and only those
+    are differentiated. The sums over the batch are those of log (w_1 + … + w_K)/K and of
+    Σ_s w̃_s log p(x|h_s).
     """
     num_samples = noise.shape[1]
-    if num_samples > 1:
-        part = max(1, 1000 // num_samples)  # of the batch: a pass whose arrays fit into a cache
-        with torch.no_grad():
-            terms = [model._importance(*pair) for pair in zip(x.split(part), noise.split(part))]
+    if num_samples == 1:
+        log_likelihood, log_ratio = model._importance(x, noise)  # (n, 1) each
+        log_weights = log_likelihood + log_ratio
+        return -log_weights.mean(), log_weights.detach().sum(), log_likelihood.detach().sum()
+    part = max(1, 1000 // num_samples)  # of the batch: a pass whose arrays fit into a cache
+    with torch.no_grad():
+        terms = [model._importance(*pair) for pair in zip(x.split(part), noise.split(part))]
         log_likelihood, log_ratio = (torch.cat(parts) for parts in zip(*terms))  # (n, K) each
         log_weights = log_likelihood + log_ratio
         weights = torch.softmax(log_weights, dim=1)
         bound = (torch.logsumexp(log_weights, dim=1) - math.log(num_samples)).sum()
         expected = (weights * log_likelihood).sum()
-        chosen = torch.multinomial(weights, 1, generator=generator)  # (n, 1)
-        noise = noise.take_along_dim(chosen[:, :, None], dim=1)  # (n, 1, k)
-    log_likelihood, log_ratio = model._importance(x, noise)  # (n, 1) each
-    log_weights = log_likelihood + log_ratio
-    if num_samples == 1:
-        bound, expected = log_weights.detach().sum(), log_likelihood.detach().sum()
+        drawn = torch.multinomial(weights, NUM_DRAWN, replacement=True, generator=generator)
+    chosen = noise.take_along_dim(drawn[:, :, None], dim=1)  # (n, NUM_DRAWN, k)
+    log_weights = sum(model._importance(x, chosen, weights.gather(1, drawn)))
     return -log_weights.mean(), bound, expected
 
 

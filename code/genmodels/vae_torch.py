@@ -72,15 +72,25 @@ class VAE(nn.Module):
         kl = 0.5 * (mean**2 + torch.exp(log_var) - log_var - 1)  # (n, k): exact (K3)
         return log_likelihood, kl
 
-    def _importance(self, x: torch.Tensor,
-                    noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """log p(x|h) and log p(h) − log Q(h|x), each (n, K), for x (n, 28, 28), noise (n, K, k)."""
+    def _importance(self, x: torch.Tensor, noise: torch.Tensor,
+                    encoder_share: torch.Tensor | None = None,
+                    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """log p(x|h) and log p(h) − log Q(h|x), each (n, K), for x (n, 28, 28), noise (n, K, k).
+
+        With encoder_share (n, K) the values are the same, but the encoder's gradient comes through
+        h alone, not through the parameters of Q, and is multiplied by the share of each sample.
+        """
         mean, log_var = (head.to(x.dtype).unsqueeze(1) for head in self._encode(x))  # (n, 1, k)
         h = mean + torch.exp(log_var / 2) * noise  # (n, K, k)
+        squares = noise**2
+        if encoder_share is not None:
+            h = h.detach() + encoder_share.unsqueeze(-1) * (h - h.detach())
+            mean, log_var = mean.detach(), log_var.detach()
+            squares = (h - mean) ** 2 * torch.exp(-log_var)
         output = self.decoder(h.flatten(0, 1)).to(x.dtype).unflatten(0, h.shape[:2])
         log_likelihood = self._log_likelihood(x.unsqueeze(1), output)  # (n, K)
         # the constants of log p(h) and log Q(h|x), k/2 · log 2π each, cancel
-        return log_likelihood, 0.5 * (noise**2 + log_var - h**2).sum(dim=-1)
+        return log_likelihood, 0.5 * (squares + log_var - h**2).sum(dim=-1)
 
     # The same, with checks ----------------------------------------------------------------------
 
