@@ -26,7 +26,7 @@ from genmodels.datasets import load_mnist
 from genmodels.training import cpu_has_bfloat16
 
 # name: (importance samples K, epochs)
-MODELS = {"iwae-50": (50, 160), "iwae-5": (5, 400), "vae-1": (1, 400)}  # the longest first
+MODELS = {"iwae-50": (50, 160), "iwae-5": (5, 300), "vae-1": (1, 400)}  # the longest first
 SETTINGS = {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0}
 NUM_SAMPLES = [1, 5, 50, 500, 5000]
 TEST_SEED = 0
