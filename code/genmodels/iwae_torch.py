@@ -91,9 +91,9 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
 
     x (n, 28, 28) binary, noise (n, K, k). With w̃_s = w_s / Σ w, the gradient of L_K is the mean
     over the batch of Σ_s w̃_s ∇ log w_s for the decoder, and of Σ_s w̃_s² ∂log w_s/∂h_s · ∇ h_s for
-    the encoder, with the parameters of Q in log w_s held fixed (Tucker et al., 2019; its noise does
-    not grow with K). Some of the K samples are drawn with the probabilities w̃_s, and only those
-    are differentiated. The sums over the batch are those of log (w_1 + … + w_K)/K and of
+    the encoder, with the parameters of Q in log w_s held fixed (Tucker et al., 2019: for large K
+    less noise). Five of the K samples are drawn with the probabilities w̃_s, and only those are
+    differentiated. The sums over the batch are those of log (w_1 + … + w_K)/K and of
     Σ_s w̃_s log p(x|h_s).
     """
     num_samples = noise.shape[1]
