@@ -1,0 +1,93 @@
+"""The classifier, and the distances in its features."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from genmodels import sample_quality
+from genmodels.datasets import BUNDLED
+from genmodels.sample_quality import Classifier, frechet_distance, precision_and_recall
+from genmodels.transfer import to_arrays
+
+
+@pytest.fixture(scope="module")
+def digits():
+    with np.load(BUNDLED) as file:
+        return {name: file[name].astype(np.float32) / 255 if "x" in name else file[name]
+                for name in file.files}
+
+
+def test_number_of_parameters():
+    number = sum(p.numel() for p in Classifier().parameters())
+    assert f"{number:,} parameters" in Classifier.__doc__
+    assert sum(array.size for array in to_arrays(Classifier()).values()) == number
+
+
+def test_fit_learns_and_two_runs_agree(digits):
+    models = []
+    for _ in range(2):
+        sample_quality.torch.manual_seed(0)
+        models.append(Classifier())
+        history = sample_quality.fit(models[-1], digits["x_train"], digits["y_train"],
+                                     num_epochs=2, progress=False)
+    right = models[0].classify(digits["x_test"]) == digits["y_test"]
+    assert right.mean() > 0.85  # chance: 0.1
+    assert history.loss[-1] < history.loss[0]
+    for a, b in zip(to_arrays(models[0]).values(), to_arrays(models[1]).values()):
+        np.testing.assert_array_equal(a, b)
+    features = models[0].features(digits["x_test"])
+    assert features.shape == (len(digits["x_test"]), sample_quality.NUM_FEATURES)
+    logits = features @ models[0].logits.weight.detach().numpy().T
+    logits += models[0].logits.bias.detach().numpy()
+    assert np.mean(logits.argmax(axis=1) == models[0].classify(digits["x_test"])) > 0.999
+
+
+@pytest.mark.parametrize("k", [1, 2, 10])
+def test_frechet_distance_is_that_of_gaussians(k):
+    # Against SciPy's square root of a matrix that is not symmetric, and with exact moments: points
+    # whose sample mean and covariance are those asked for, up to rounding.
+    rng, n = np.random.default_rng(k), 200
+    points, moments = [], []
+    for _ in range(2):
+        x = rng.normal(size=(n, k))
+        x = (x - x.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T).reshape(k, k))).T
+        factor, mean = rng.normal(size=(k, k)), rng.normal(size=k)
+        points.append(x @ factor.T + mean)
+        moments.append((mean, factor @ factor.T))
+    if k == 1:
+        points = [p.reshape(-1, 1) for p in points]
+    (m1, c1), (m2, c2) = moments
+    expected = np.sum((m1 - m2) ** 2) + np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
+    assert frechet_distance(*points) == pytest.approx(expected, rel=1e-8)
+    assert frechet_distance(points[0], points[0]) == pytest.approx(0, abs=1e-7)  # roots of 1e-16
+
+
+def test_precision_and_recall():
+    rng = np.random.default_rng(0)
+    whole, other_whole = rng.uniform(size=(2, 600, 2))
+    half = other_whole * [0.5, 1]
+    precision, recall = precision_and_recall(whole, half)
+    assert precision > 0.95 and 0.4 < recall < 0.62  # all of the half, half of the whole
+    precision, recall = precision_and_recall(half, whole)
+    assert recall > 0.95 and 0.4 < precision < 0.62
+    assert precision_and_recall(whole, whole + 10) == (0, 0)
+    assert precision_and_recall(whole, whole) == (1, 1)
+
+
+def test_bad_input(digits):
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    for bad in (x[0], x[:3], np.full((20, 3), np.nan), np.zeros((20, 2))):
+        with pytest.raises(ValueError, match="others"):
+            frechet_distance(x, bad)
+    for bad in (x[0], x[:3], np.full((20, 3), np.nan), np.zeros((20, 2))):
+        with pytest.raises(ValueError, match="made"):
+            precision_and_recall(x, bad)
+    with pytest.raises(TypeError, match="num_neighbours"):
+        precision_and_recall(x, x, 2.0)
+    images = digits["x_train"][:4]
+    with pytest.raises(ValueError, match="images"):
+        Classifier().features(images * 2)
+    with pytest.raises(ValueError, match="labels must have shape"):
+        sample_quality.fit(Classifier(), images, np.arange(3), num_steps=1)
+    with pytest.raises(ValueError, match="labels must lie"):
+        sample_quality.fit(Classifier(), images, np.arange(8, 12), num_steps=1)
