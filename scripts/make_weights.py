@@ -4,9 +4,15 @@
 
 The full digits are needed. As many models are made at once as there are processors, each with one
 thread: for matrices of this size a second thread gains little. Each model trains on the 60,000
-training digits, binarised anew at each step. Its weights are rounded to half precision, and only
-then measured, on all 10,000 test digits, binarised once: L_K for K from 1 to 5,000. The cards say
-how long each took.
+training digits; its weights are rounded to half precision, and only then measured on all 10,000
+test digits. The cards say how long each took.
+
+    iwae-50, iwae-5, vae-1    VAEs of digits that are binarised, anew at each step of the training,
+                              and once for the measurement: L_K for K from 1 to 5,000
+    unet-simple, unet-elbo    U-Nets of grey digits and their labels, one for each loss of
+                              diffusion_torch.fit; both losses are measured
+    vae-grey                  a convolutional VAE of grey digits with 16 latents: −ELBO
+    classifier                the share of test digits that it tells wrong
 """
 
 import argparse
@@ -21,13 +27,27 @@ import time
 import numpy as np
 import torch
 
-from genmodels import bounds, iwae_torch, trained
+from genmodels import bounds, diffusion_torch, iwae_torch, sample_quality, trained, vae_torch
 from genmodels.datasets import load_mnist
 from genmodels.training import cpu_has_bfloat16
 
-# name: (importance samples K, epochs)
-MODELS = {"iwae-50": (50, 160), "iwae-5": (5, 300), "vae-1": (1, 400)}  # the longest first
-SETTINGS = {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0}
+# name: (kind, arguments of its own, epochs); the longest first
+MODELS = {
+    "iwae-50": ("iwae", {"num_importance_samples": 50}, 160),
+    "iwae-5": ("iwae", {"num_importance_samples": 5}, 300),
+    "unet-simple": ("unet", {"loss": "simple"}, 12),
+    "unet-elbo": ("unet", {"loss": "elbo"}, 12),
+    "vae-1": ("iwae", {"num_importance_samples": 1}, 400),
+    "vae-grey": ("vae", {}, 10),
+    "classifier": ("classifier", {}, 6),
+}
+SETTINGS = {
+    "iwae": {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0},
+    "unet": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 2e-3, "drop_labels": 0.1,
+             "seed": 0},
+    "vae": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
+    "classifier": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
+}
 NUM_SAMPLES = [1, 5, 50, 500, 5000]
 TEST_SEED = 0
 
@@ -52,19 +72,30 @@ def make(name: str) -> str:
     """Train, save, measure; the card is written again when the figures are there."""
     torch.set_num_threads(1)
     digits = load_mnist()
-    num_importance_samples, num_epochs = MODELS[name]
-    torch.manual_seed(SETTINGS["seed"])
-    images = digits.train_images.astype(np.float32) / 255
-    model = iwae_torch.BinaryVAE(mean_image=images.mean(axis=0))
+    kind, own, num_epochs = MODELS[name]
+    settings = SETTINGS[kind]
+    torch.manual_seed(settings["seed"])
+    images, test_images = (array.astype(np.float32) / 255
+                           for array in (digits.train_images, digits.test_images))
     start = time.perf_counter()
-    history = iwae_torch.fit(model, images, num_importance_samples=num_importance_samples,
-                             num_epochs=num_epochs, progress=False, **SETTINGS)
+    if kind == "iwae":
+        model = iwae_torch.BinaryVAE(mean_image=images.mean(axis=0))
+        fit, data, measure = iwae_torch.fit, (images,), measure_bounds
+    elif kind == "vae":
+        model = vae_torch.ConvVAE(latent_dim=16)
+        fit, data, measure = vae_torch.fit, (images,), measure_elbo
+    elif kind == "unet":
+        model = diffusion_torch.UNet()
+        fit, data, measure = diffusion_torch.fit, (images, digits.train_labels), measure_losses
+    else:
+        model = sample_quality.Classifier()
+        fit, data, measure = sample_quality.fit, (images, digits.train_labels), measure_errors
+    history = fit(model, *data, **own, num_epochs=num_epochs, progress=False, **settings)
     card = {
         "command": f"python scripts/make_weights.py {name}",
         "data": digits.name,
-        "seed": SETTINGS["seed"],
-        "training": {"num_importance_samples": num_importance_samples, "num_epochs": num_epochs,
-                     "num_steps": history.num_steps, **SETTINGS},
+        "seed": settings["seed"],
+        "training": {**own, "num_epochs": num_epochs, "num_steps": history.num_steps, **settings},
         "versions": {"python": platform.python_version(),
                      **{package: importlib.metadata.version(package)
                         for package in ("torch", "numpy")}},
@@ -77,15 +108,18 @@ def make(name: str) -> str:
     trained.save(model, name, card)
     trained.load(model, name)  # the rounded weights
     start = time.perf_counter()
-    card["figures"] = measure(model, digits.test_images.astype(np.float32) / 255)
+    card["figures"] = measure(model, test_images, digits.test_labels)
     card["seconds_to_measure"] = round(time.perf_counter() - start)
     trained.save(model, name, card)
-    last = card["figures"]["bounds"][-1]
-    return (f"{name}: L_{last['num_samples']} = {last['mean']:.2f} ± {last['standard_error']:.2f}; "
+    *_, rows = card["figures"].values()
+    figures = ", ".join(" ".join([str(row.get("loss") or f"L_{row['num_samples']}"),
+                                  f"{row['mean']:.4g} ± {row['standard_error']:.2g}"])
+                        for row in rows)
+    return (f"{name}: {figures}; "
             f"{card['seconds']} s to train, {card['seconds_to_measure']} s to measure")
 
 
-def measure(model, test_images: np.ndarray) -> dict:
+def measure_bounds(model, test_images: np.ndarray, _) -> dict:
     """L_K over all test digits with its standard error, in nats per digit."""
     x = iwae_torch.binarise(test_images, torch.Generator().manual_seed(TEST_SEED))
     values = {K: [] for K in NUM_SAMPLES}
@@ -101,6 +135,36 @@ def measure(model, test_images: np.ndarray) -> dict:
                     "standard_error": bounds.standard_error(value)}
                    for K, value in values.items()],
     }
+
+
+def measure_losses(model, test_images: np.ndarray, test_labels: np.ndarray) -> dict:
+    """Both losses over all test digits with their standard errors, "elbo" in nats per digit."""
+    return {
+        "num_examples": len(test_images),
+        "noise_with_seed": TEST_SEED,
+        "losses": [row(loss, diffusion_torch.loss_terms(model, test_images, test_labels, loss=loss,
+                                                        seed=TEST_SEED))
+                   for loss in ("simple", "elbo")],
+    }
+
+
+def measure_elbo(model, test_images: np.ndarray, _) -> dict:
+    """−ELBO and KL over all test digits, nats per digit."""
+    log_likelihood, kl = vae_torch.evaluate(model, test_images, seed=TEST_SEED)
+    return {"num_examples": len(test_images), "noise_with_seed": TEST_SEED,
+            "losses": [row("−ELBO", kl - log_likelihood), row("KL", kl)]}
+
+
+def measure_errors(model, test_images: np.ndarray, test_labels: np.ndarray) -> dict:
+    """The share of all test digits that the classifier tells wrong."""
+    return {"num_examples": len(test_images),
+            "losses": [row("share wrong", model.classify(test_images) != test_labels)]}
+
+
+def row(name: str, values: np.ndarray) -> dict:
+    """The mean of one value for each digit."""
+    return {"loss": name, "mean": float(values.mean()),
+            "standard_error": bounds.standard_error(values.astype(float))}
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def card(name: str, folder: Path = FOLDER) -> dict[str, Any]:
 
 
 def load(model, name: str, folder: Path = FOLDER) -> None:
-    """Sets the weights of a VAE of either framework to the trained ones with this name.
+    """Sets the weights of a model of either framework to the trained ones with this name.
 
     Raises what `card` raises; ValueError naming the file if its checksum is not that of the card or
     it is no intact safetensors file; ValueError or TypeError, as `transfer.from_arrays`, if the

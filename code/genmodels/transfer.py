@@ -1,4 +1,4 @@
-"""Weights of a VAE carried from one framework to the other: Keras to PyTorch and back.
+"""Weights of a model carried from one framework to the other: Keras to PyTorch and back.
 
 The common form is a dictionary of NumPy arrays under the names and in the layout of PyTorch's
 `state_dict`. What differs in Keras (rows and columns as the array has them, c channels):
@@ -10,7 +10,8 @@ The common form is a dictionary of NumPy arrays under the names and in the layou
     pixels made a vector    (h, w, c) in order   (c, h, w) in order
 
 The last line permutes the rows of a dense layer that follows a Flatten, and the columns and biases
-of one that stands before a Reshape. Both frameworks slide a kernel without flipping it.
+of one that stands before a Reshape. Both frameworks slide a kernel without flipping it. Scales and
+shifts of a normalisation and the rows of an embedding are the same in both.
 
 Neither framework is imported here: a model of one can only exist where that one is imported.
 """
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-Model = Any  # a VAE of vae_torch or vae_keras
+Model = Any  # a VAE of vae_torch or vae_keras, a UNet of diffusion_torch or diffusion_keras
 
 __all__ = ["copy_weights", "from_arrays", "to_arrays"]
 
@@ -42,10 +43,11 @@ TORCH_NAMES = {
 def to_arrays(model: Model, values: Sequence | None = None) -> dict[str, np.ndarray]:
     """Copies of a model's weights, under PyTorch's `state_dict` names and in PyTorch's layout.
 
-    `model` is a ConvVAE or MLPVAE of either framework, or any other child of vae_torch.VAE.
+    `model` is a ConvVAE, MLPVAE or UNet of either framework, another child of vae_torch.VAE, or a
+    sample_quality.Classifier.
     values: other arrays or tensors to put into this form, for instance gradients; one for each of
     `model.parameters()` in PyTorch, of `model.trainable_variables` in Keras, with its shape.
-    Raises TypeError if model is no such VAE, or values no sequence of arrays or tensors;
+    Raises TypeError if model is no such model, or values no sequence of arrays or tensors;
     ValueError if values are too few, too many or of another shape.
     """
     framework, _ = _identify(model, "model")
@@ -68,7 +70,7 @@ def from_arrays(model: Model, arrays: Mapping[str, np.ndarray]) -> None:
     The arrays are rounded to the model's precision. Everything is checked before the first weight
     is set; if anything is wrong, the model is as it was. An optimiser that has trained the model
     keeps its moments, which belong to the old weights: begin a new history.
-    Raises TypeError if model is no VAE that `to_arrays` knows, arrays no mapping, or one of them no
+    Raises TypeError if model is none that `to_arrays` knows, arrays no mapping, or one of them no
     array of floats; ValueError if a name is missing or unknown, a shape is another, or a number is
     not finite in the model's precision.
     """
@@ -99,7 +101,7 @@ def copy_weights(source: Model, target: Model) -> None:
     """Sets the weights of target to those of source, a model of the same or the other framework.
 
     The numbers are copied exactly; they are rounded only if target has the lower precision.
-    Raises TypeError if one of the two is no VAE that `to_arrays` knows; ValueError if they have
+    Raises TypeError if one of the two is none that `to_arrays` knows; ValueError if they have
     unlike architectures or sizes, naming what differs, or if a weight of source is not finite.
     """
     ours, theirs = _description(source, "source"), _description(target, "target")
@@ -116,9 +118,12 @@ def copy_weights(source: Model, target: Model) -> None:
 def _identify(model: Model, argument: str) -> tuple[str, str]:
     """The framework, "torch" or "keras", and the architecture; a child counts as its parent.
 
-    Raises TypeError, naming the argument, if the model is no VAE whose weights we can name.
+    Raises TypeError, naming the argument, if the model is none whose weights we can name.
     """
     for framework in ("torch", "keras"):
+        module = sys.modules.get(f"genmodels.diffusion_{framework}")
+        if module is not None and isinstance(model, module.UNet):
+            return framework, "UNet"
         module = sys.modules.get(f"genmodels.vae_{framework}")  # imported if there is a model of it
         if module is None or not isinstance(model, module.VAE):
             continue
@@ -127,14 +132,23 @@ def _identify(model: Model, argument: str) -> tuple[str, str]:
                 return framework, architecture
         if framework == "torch":  # it names its weights itself
             return framework, f"{type(model).__module__}.{type(model).__qualname__}"
+    module = sys.modules.get("genmodels.sample_quality")
+    if module is not None and isinstance(model, module.Classifier):
+        return "torch", "Classifier"
     got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
     raise TypeError(f"{argument} must be a ConvVAE or MLPVAE of genmodels.vae_torch or "
-                    f"genmodels.vae_keras, or another VAE of genmodels.vae_torch, got {got}")
+                    "genmodels.vae_keras, another VAE of genmodels.vae_torch, a UNet of "
+                    "genmodels.diffusion_torch or genmodels.diffusion_keras, or a Classifier, "
+                    f"got {got}")
 
 
 def _description(model: Model, argument: str) -> dict[str, Any]:
     """What must be equal in both models for `copy_weights`, by the name that a user knows."""
     _, architecture = _identify(model, argument)
+    if architecture == "UNet":
+        return {"architecture": architecture, "channels": model.channels}
+    if architecture == "Classifier":
+        return {"architecture": architecture}
     description = {"architecture": architecture, "latent_dim": model.latent_dim}
     if architecture == "MLPVAE":
         description["hidden_dim"] = len(to_arrays(model)["decoder.0.bias"])
@@ -147,6 +161,14 @@ def _description(model: Model, argument: str) -> dict[str, Any]:
 def _keras_weights(model: Model) -> Iterator[tuple[str, Any, Callable[[np.ndarray], np.ndarray]]]:
     """Triples (PyTorch's name, Keras's variable, function to PyTorch's layout), in order."""
     _, architecture = _identify(model, "model")
+    if architecture == "UNet":  # its layers have PyTorch's names, in PyTorch's order
+        suffixes = {"bias": "bias", "beta": "bias"}  # all others are called weight
+        for variable in model.trainable_variables:
+            *name, last = variable.path.removeprefix(f"{model.name}/").split("/")
+            to_torch = partial(_to_torch, before=None, after=None)
+            yield (".".join([*name, suffixes.get(last, "weight")]), variable,
+                   np.array if last == "embeddings" else to_torch)
+        return
     for part, torch_names in TORCH_NAMES[architecture].items():
         layers = getattr(model, part).layers  # one after the other, the two heads last
         names = iter(torch_names)

@@ -15,6 +15,7 @@ The same code runs on TensorFlow and on PyTorch: set the environment variable KE
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -301,6 +302,30 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
     check_precision(precision)
+    device_scope, keep = prepare(model, history, peak, device)
+    layers_of = [*model.encoder.layers, *model.decoder.layers]
+    with device_scope, autocast(model, layers_of, recipe, precision):
+        images = model._tensor(images)  # all of them, on the device: a batch is an index
+        with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
+            for rows, noise in steps:
+                x = ops.take(images, rows, axis=0)  # (batch, 28, 28)
+                model.optimizer.learning_rate = learning_rate_at(
+                    history.num_steps, history.schedule, recipe, peak)
+                free = free_nats_at(history.num_steps, history.schedule, recipe)
+                free = model._tensor(np.full(model.latent_dim, free))  # (k,)
+                # One step: call, compute_loss, its gradient, Adam. Keras gives the batch's means.
+                means = model.train_on_batch((x, model._tensor(noise)), free, return_dict=True)
+                history.record(means["log_likelihood"] * len(rows), means["kl"] * len(rows),
+                               len(rows))
+    return history
+
+
+def prepare(model: keras.Model, history: History, peak: float,
+            device: str | None) -> tuple[contextlib.AbstractContextManager, Callable]:
+    """Compiles the model with the history's optimiser, which is made if there is none.
+
+    Returns the context of the device, and `keep` for `training.batches`.
+    """
     if device is not None and keras.backend.backend() == "torch":
         model.to(device.replace("gpu", "cuda"))
     if history.optimizer is None:
@@ -319,26 +344,12 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
 
         return put_back
 
-    device_scope = keras.device(device) if device is not None else contextlib.nullcontext()
-    with device_scope, _autocast(model, recipe, precision):
-        images = model._tensor(images)  # all of them, on the device: a batch is an index
-        with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
-            for rows, noise in steps:
-                x = ops.take(images, rows, axis=0)  # (batch, 28, 28)
-                model.optimizer.learning_rate = learning_rate_at(
-                    history.num_steps, history.schedule, recipe, peak)
-                free = free_nats_at(history.num_steps, history.schedule, recipe)
-                free = model._tensor(np.full(model.latent_dim, free))  # (k,)
-                # One step: call, compute_loss, its gradient, Adam. Keras gives the batch's means.
-                means = model.train_on_batch((x, model._tensor(noise)), free, return_dict=True)
-                history.record(means["log_likelihood"] * len(rows), means["kl"] * len(rows),
-                               len(rows))
-    return history
+    return keras.device(device) if device is not None else contextlib.nullcontext(), keep
 
 
 @contextlib.contextmanager
-def _autocast(model: VAE, recipe: str, precision: str | None):
-    """Within it the layers of both networks compute in bfloat16, if that is the precision."""
+def autocast(model: keras.Model, layers_of: list, recipe: str, precision: str | None):
+    """Within it these layers of the model compute in bfloat16, if that is the precision."""
     if precision is None:
         on_cpu = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices(
             "gpu")
@@ -347,7 +358,8 @@ def _autocast(model: VAE, recipe: str, precision: str | None):
     if precision != model._compiled_precision:
         model.train_function = None  # compiled anew
         model._compiled_precision = precision
-    layers_of = [*model.encoder.layers, *model.decoder.layers] if precision == "bfloat16" else []
+    if precision == "float32":
+        layers_of = []
     policies = [layer.dtype_policy for layer in layers_of]
     try:
         for layer in layers_of:

@@ -1,0 +1,175 @@
+"""What the U-Nets of diffusion_torch and diffusion_keras share: noise levels, batches, checks.
+
+    x_t = a x_0 + s ε,   a = √α̅,   s = √(1 − α̅),   log SNR = log(α̅/(1 − α̅)),   v = a ε − s x_0
+
+Nothing here knows a framework. What is drawn comes from NumPy: both see the same batches.
+Digits have pixels in [−1, 1] here: x_0 = 2 · image − 1.
+"""
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from genmodels.gaussian import finite_array
+from genmodels.training import check_positive_int
+
+__all__ = ["LOG_SNR_RANGE", "Batch", "check_labels", "denoiser", "draw_batch", "grey_decoder",
+           "log_snr_at"]
+
+NO_LABEL = 10  # the label of a digit that has none
+LOSSES = ("simple", "elbo")
+FREQUENCIES = np.geomspace(0.1, 5, 16).astype(np.float32)  # of the embedding of log SNR
+
+
+def log_snr_at(tau):
+    """The log SNR at τ in (0, 1] of the linear schedule, α̅(τ) = exp(−(0.1 τ + 9.95 τ²))."""
+    return -np.log(np.expm1(0.1 * tau + 9.95 * tau**2))
+
+
+LOG_SNR_RANGE = float(log_snr_at(1.0)), float(log_snr_at(1e-3))  # −10.05, 9.12
+
+
+class Batch(NamedTuple):
+    """A batch for training: noisy digits, and what is asked about them."""
+
+    x: np.ndarray  # (n, 28, 28) float32: a x_0 + s ε
+    log_snr: np.ndarray  # (n,) float32
+    labels: np.ndarray  # (n,) int64, 10 for none
+    noise: np.ndarray  # (n, 28, 28) float32: ε
+
+
+def draw_batch(images: np.ndarray, labels: np.ndarray, loss: str, rng: np.random.Generator,
+               drop_labels: float = 0.0) -> Batch:
+    """Noise on images (n, 28, 28) in [0, 1], at levels that are stratified over the batch.
+
+    With loss "simple" τ is uniform on [1/1000, 1]; with "elbo" the log SNR is uniform between the
+    values at these two ends. A share of about drop_labels of the examples lose their label.
+    """
+    n = len(images)
+    share = (rng.permutation(n) + rng.random()) / n  # one in each n-th of [0, 1), in random order
+    if loss == "simple":
+        log_snr = log_snr_at(1e-3 + (1 - 1e-3) * share)
+    else:
+        log_snr = LOG_SNR_RANGE[0] + (LOG_SNR_RANGE[1] - LOG_SNR_RANGE[0]) * share
+    labels = np.where(rng.random(n) < drop_labels, NO_LABEL, labels)
+    noise = rng.standard_normal((n, 28, 28), dtype=np.float32)
+    a, s = (1 / np.sqrt(1 + np.exp([-log_snr, log_snr]))).astype(np.float32)[..., None, None]
+    x = a * (2 * images - 1) + s * noise  # (n, 28, 28)
+    return Batch(x, log_snr.astype(np.float32), labels.astype(np.int64), noise)
+
+
+def loss_weight(loss: str) -> float:
+    """What ‖ε − ε̂‖² is multiplied by; for "elbo" its mean is then in nats (Kingma et al., 2021)."""
+    return 1.0 if loss == "simple" else 0.5 * (LOG_SNR_RANGE[1] - LOG_SNR_RANGE[0])
+
+
+def denoiser(predict_v: Callable, labels, batch_size: int) -> Callable:
+    """The function (x, alpha_bar) -> estimate of x_0, from predict_v(x, log_snr, labels), in NumPy.
+
+    The estimate is a x − s v̂. Checks what both `UNet.denoiser` and the function are given.
+    """
+    check_positive_int(batch_size, "batch_size")
+    if labels is not None:
+        labels = check_labels(labels)
+
+    def estimate(x: np.ndarray, alpha_bar: float) -> np.ndarray:
+        x = np.asarray(x)
+        if x.dtype.kind not in "fiu":
+            raise TypeError(f"x must hold real numbers, got {x.dtype}")
+        if x.ndim != 3 or x.shape[1:] != (28, 28):
+            raise ValueError(f"x must have shape (n, 28, 28), got {x.shape}")
+        if not np.isfinite(x).all():
+            raise ValueError("x must be finite, got NaN or infinity")
+        if not isinstance(alpha_bar, numbers.Real) or isinstance(alpha_bar, bool):
+            raise TypeError(f"alpha_bar must be a number, got {alpha_bar!r}")
+        if not 0 < alpha_bar < 1:
+            raise ValueError(f"alpha_bar must lie between 0 and 1, got {alpha_bar!r}")
+        if labels is not None and len(labels) != len(x):
+            raise ValueError(f"labels must have one entry for each of the {len(x)} images x, "
+                             f"got {len(labels)}")
+        x = x.astype(np.result_type(x, np.float32))
+        a, s = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        log_snr = math.log(alpha_bar) - math.log1p(-alpha_bar)
+        result = np.empty_like(x)
+        for start in range(0, len(x), batch_size):
+            part = x[start:start + batch_size]
+            theirs = (np.full(len(part), NO_LABEL) if labels is None
+                      else labels[start:start + batch_size])
+            v = predict_v(part, np.full(len(part), log_snr), theirs)
+            result[start:start + batch_size] = a * part - s * v
+        return result
+
+    return estimate
+
+
+def check_labels(labels: Any, n: int | None = None) -> np.ndarray:
+    """Labels (n,) 0 … 9 as int64. Raises TypeError or ValueError unless they are that."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {labels.dtype}")
+    if labels.ndim != 1 or n not in (None, len(labels)):
+        raise ValueError(f"labels must have shape ({'n' if n is None else n},), got {labels.shape}")
+    if len(labels) and not (labels.min() >= 0 and labels.max() <= 9):
+        raise ValueError("labels must lie between 0 and 9, "
+                         f"got {labels.min()} to {labels.max()}")
+    return labels.astype(np.int64)
+
+
+def check_loss(loss: Any) -> None:
+    """Raises ValueError unless loss is the name of one."""
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {loss!r}")
+
+
+def check_share(share: Any, name: str) -> None:
+    """Raises TypeError or ValueError, naming the argument, unless share is a number in [0, 1]."""
+    if not isinstance(share, numbers.Real) or isinstance(share, bool):
+        raise TypeError(f"{name} must be a number between 0 and 1, got {share!r}")
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {share!r}")
+
+
+def check_channels(channels: Any) -> tuple[int, int, int]:
+    """Raises TypeError or ValueError unless channels are three positive multiples of 8."""
+    if not isinstance(channels, (tuple, list)) or len(channels) != 3:
+        raise ValueError(f"channels must be three multiples of 8, got {channels!r}")
+    for each in channels:
+        check_positive_int(each, "each of the channels")
+    if any(each % 8 for each in channels):
+        raise ValueError(f"channels must be three multiples of 8, got {channels!r}")
+    return tuple(channels)
+
+
+def grey_decoder(shares: ArrayLike) -> Callable[[np.ndarray, np.ndarray, float], np.ndarray]:
+    """The decoder log p(x_0|x_1) of 8-bit digits for `diffusion.elbo_terms`, in nats.
+
+    A pixel of x_0 is one of 256 grey levels v_k = 2k/255 − 1. Given the estimate m of this pixel
+    and the variance σ², p(v_k) ∝ shares_k · exp(−(m − v_k)²/(2σ²)): Bayes' rule with the share of
+    each level among all pixels as the prior.
+
+    shares: (256,), positive with sum 1, from training digits. The decoder raises ValueError if x_0
+    holds anything but the 256 levels, up to rounding in float32.
+    """
+    shares = finite_array("shares", shares, shape=(256,))
+    if shares.min() <= 0 or abs(shares.sum() - 1) > 1e-9:
+        raise ValueError("shares must be positive numbers with sum 1, got a smallest one of "
+                         f"{shares.min()} and the sum {shares.sum()}")
+    levels, log_shares = 2 * np.arange(256) / 255 - 1, np.log(shares)
+
+    def decoder(x0: np.ndarray, mean: np.ndarray, variance: float) -> np.ndarray:
+        index = np.rint((x0 + 1) * 127.5).astype(int)
+        if index.min() < 0 or index.max() > 255 or np.abs(levels[index] - x0).max() > 1e-6:
+            raise ValueError("x0 must hold grey levels 2k/255 − 1, k = 0 … 255")
+        result = np.empty(len(x0))
+        for i, (row, estimate) in enumerate(zip(index, mean)):  # one image: (784, 256) at once
+            logits = log_shares - (estimate.reshape(-1, 1) - levels) ** 2 / (2 * variance)
+            chosen = np.take_along_axis(logits, row.reshape(-1, 1), axis=1)[:, 0]
+            result[i] = np.sum(chosen - logsumexp(logits, axis=1))
+        return result
+
+    return decoder
