@@ -133,7 +133,7 @@ def report(results: dict) -> str:
              "## Bits per dimension", "",
              "All 10,000 test digits, 784 pixels of 8 bits each; −ELBO in bits a pixel, ± standard",
              "error over digits. 1,000 steps, even in log SNR from "
-             f"{LOG_SNR_RANGE[1]:.2f} to {LOG_SNR_RANGE[0]:.2f}; no labels.", "",
+             f"{LOG_SNR_RANGE[1]:.2f} to −{-LOG_SNR_RANGE[0]:.2f}; no labels.", "",
              "| weights | reconstruction | prior matching | denoising matching | in all |",
              "| --- | --- | --- | --- | --- |"]
     for name, terms in results["bits"].items():

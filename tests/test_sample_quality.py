@@ -54,8 +54,6 @@ def test_frechet_distance_is_that_of_gaussians(k):
         factor, mean = rng.normal(size=(k, k)), rng.normal(size=k)
         points.append(x @ factor.T + mean)
         moments.append((mean, factor @ factor.T))
-    if k == 1:
-        points = [p.reshape(-1, 1) for p in points]
     (m1, c1), (m2, c2) = moments
     expected = np.sum((m1 - m2) ** 2) + np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
     assert frechet_distance(*points) == pytest.approx(expected, rel=1e-8)

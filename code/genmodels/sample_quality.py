@@ -29,7 +29,7 @@ NUM_FEATURES = 32
 
 
 class Classifier(nn.Module):
-    """Two convolutions and a hidden layer: 55,402 parameters. The hidden layer gives the features.
+    """Two convolutions and a hidden layer: 55,338 parameters. The hidden layer gives the features.
 
     Images are floats in [0, 1], (n, 28, 28); those that a diffusion model makes must be brought
     there first.
@@ -124,7 +124,7 @@ def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
     if others.shape[1] != features.shape[1]:
         raise ValueError(f"others has shape {others.shape}, expected (m, {features.shape[1]})")
     offset = features.mean(axis=0) - others.mean(axis=0)
-    cov, other_cov = np.cov(features.T), np.cov(others.T)
+    cov, other_cov = (np.atleast_2d(np.cov(f.T)) for f in (features, others))
     # tr (Σ_1 Σ_2)^½ from the eigenvalues of the symmetric Σ_1^½ Σ_2 Σ_1^½
     values, vectors = np.linalg.eigh(cov)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T  # rounding may leave −1e-17
