@@ -502,7 +502,7 @@ def test_ode_scales_gaussian_data_as_their_standard_deviation():
 
 
 def test_langevin_makes_the_steps_that_it_says():
-    x, level, step = np.array([[1.3, -0.4]]), 0.5, 0.03
+    x, level, step = np.array([[1.3, -0.4]]), 0.7, 0.03
     result = diffusion.langevin(gaussian_denoiser, level, x, FixedNoise(), step_size=step,
                                 num_steps=3)
     variance = level * SCALE**2 + 1 - level
@@ -513,7 +513,7 @@ def test_langevin_makes_the_steps_that_it_says():
 
 def test_langevin_reaches_the_variance_of_gaussian_data_exactly():
     # With independent noise in each step it would be larger by 1/(1 − δ/2v): 19 % here.
-    level, n, rng = 0.5, 50_000, np.random.default_rng(7)
+    level, n, rng = 0.7, 50_000, np.random.default_rng(7)
     variance = level * SCALE**2 + 1 - level
     step = 0.32 * variance
     x = diffusion.langevin(gaussian_denoiser, level, rng.standard_normal((n, 1)), rng,
