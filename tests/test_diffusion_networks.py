@@ -562,3 +562,33 @@ def test_wrong_batch_sizes(fixed, wrong, error):
 def test_wrong_channels(unet, wrong, error):
     with pytest.raises(error, match="channels"):
         unet.UNet(wrong)
+
+
+# The decoder of grey levels -----------------------------------------------------------------------
+
+
+def test_grey_decoder_is_bayes_rule_for_every_pixel():
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(256)) + 1e-6
+    shares /= shares.sum()
+    levels = np.arange(256) / 127.5 - 1
+    x0 = levels[rng.integers(0, 256, (3, 28, 28))]
+    mean, variance = x0 + rng.normal(scale=0.02, size=x0.shape), 0.03**2
+    expected = np.zeros(3)
+    for i, row, column in np.ndindex(x0.shape):
+        joint = shares * scipy.stats.norm.pdf(mean[i, row, column], levels, math.sqrt(variance))
+        chosen = np.argmin(abs(levels - x0[i, row, column]))
+        expected[i] += math.log(joint[chosen] / joint.sum())
+    decoder = denoising.grey_decoder(shares)
+    np.testing.assert_allclose(decoder(x0, mean, variance), expected, rtol=1e-10)
+    np.testing.assert_allclose(decoder(x0.astype(np.float32), mean, variance), expected, rtol=1e-10)
+
+
+def test_bad_input_of_grey_decoder():
+    for shares in (np.ones(256), np.full(255, 1 / 255), np.eye(256)[0], np.full(256, np.nan)):
+        with pytest.raises(ValueError, match="shares"):
+            denoising.grey_decoder(shares)
+    decoder = denoising.grey_decoder(np.full(256, 1 / 256))
+    for x0 in (np.full((1, 28, 28), 0.5), np.full((1, 28, 28), 1.2)):
+        with pytest.raises(ValueError, match="x0 must hold grey levels"):
+            decoder(x0, x0, 0.1)
