@@ -50,7 +50,8 @@ test-torch: $(INSTALLED)
 	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(NBVAL) \
 	    tests/test_vae.py tests/test_vae_keras.py tests/test_transfer.py tests/test_trained.py \
 	    tests/test_diffusion_networks.py \
-	    chapters/vae/vae_keras.ipynb chapters/vae/two_frameworks.ipynb chapters/vae/conditional.ipynb
+	    chapters/vae/vae_keras.ipynb chapters/vae/two_frameworks.ipynb chapters/vae/conditional.ipynb \
+	    chapters/diffusion/digits.ipynb
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --ServerApp.root_dir=chapters
