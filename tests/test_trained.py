@@ -138,6 +138,7 @@ def test_the_weights_of_the_package_fit_and_have_a_full_card(name):
     card = trained.card(name)
     assert all(card[key] not in (None, "", {}) for key in CARD)
     models = {"BinaryVAE": iwae_torch.BinaryVAE, "UNet": diffusion_torch.UNet,
+              "ConvVAE": lambda: vae_torch.ConvVAE(latent_dim=16),
               "Classifier": sample_quality.Classifier}
     trained.load(models[card["model"]](), name)
 
