@@ -10,12 +10,15 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
 
 .NOTPARALLEL:
-.PHONY: help book test quick-book test-tensorflow test-torch lab identities api weights bench lint lock clean
+.PHONY: help book test quick-book test-tensorflow test-torch lab student exercises identities api \
+        weights bench lint lock clean
 
 help:
 	@echo "make book        build the book; the last line says where to open it"
 	@echo "make test        run the unit tests, the notebooks and the tests of the pages"
 	@echo "make lab         open the chapters in JupyterLab"
+	@echo "make student     write the chapters without solutions to _build/student, and a zip of them"
+	@echo "make exercises   write the list of exercises from the chapters and checks"
 	@echo "make identities  write the register of identities from the chapters and tests"
 	@echo "make api         write the API page from the docstrings of the package"
 	@echo "make weights     train the weights in code/genmodels/weights (full digits)"
@@ -55,6 +58,12 @@ test-torch: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --ServerApp.root_dir=chapters
+
+student: $(INSTALLED)
+	@$(BIN)/python scripts/student.py
+
+exercises: $(INSTALLED)
+	@$(BIN)/python scripts/exercise_list.py
 
 identities: $(INSTALLED)
 	@$(BIN)/python scripts/identities.py

@@ -1,0 +1,172 @@
+"""Change the reference solutions automatically and count which changes the checks refuse.
+
+    python benchmarks/mutations.py [CHAPTER ...] [--survivors]
+
+Each mutant changes one operator, constant, axis, slice or function of one reference solution. It
+is put before the exercise's check in a process of its chapter. Prints the counts by exercise, and
+writes benchmarks/results/mutations.md with all survivors when every chapter is run.
+"""
+
+import argparse
+import ast
+import contextlib
+import copy
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+LIMIT = 3.0  # seconds for one mutant
+OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+             ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt,
+             ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
+FUNCTIONS = {"sum": "mean", "mean": "sum", "exp": "expm1", "log": "log2", "sqrt": "abs",
+             "max": "min", "min": "max", "cumprod": "cumsum", "cumsum": "cumprod", "var": "std",
+             "std": "var", "sigmoid": "tanh", "sin": "cos", "cos": "sin", "square": "abs",
+             "argmax": "argmin", "argmin": "argmax", "normal": "uniform"}
+AXES = {-1: 0, 0: 1, 1: 0, 2: 0}
+
+
+def skipped(node: ast.AST) -> bool:
+    """Return whether a statement only prints, draws, imports or calls check."""
+    if isinstance(node, ast.Import | ast.ImportFrom | ast.Assert):
+        return True
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) or ast.unparse(node).startswith(
+            ("check(", "print(", "plt.", "ax.", "fig."))
+    return False
+
+
+def mutants(source: str) -> list[tuple[str, str]]:
+    """Return (what was changed, source) of every mutant of a solution."""
+    tree, found = ast.parse(source), []
+
+    def visit(node: ast.AST, path: list) -> None:
+        if skipped(node):
+            return
+        inside = not (isinstance(node, ast.keyword) and node.arg in ("axis", "dim"))
+        for change, replacement in changes(node):
+            mutant = copy.deepcopy(tree)
+            target = mutant
+            for field, index in path[:-1]:
+                target = getattr(target, field) if index is None else getattr(target, field)[index]
+            if path:
+                field, index = path[-1]
+                if index is None:
+                    setattr(target, field, replacement)
+                else:
+                    getattr(target, field)[index] = replacement
+                text = ast.unparse(ast.fix_missing_locations(mutant))
+                if text != ast.unparse(tree):
+                    found.append((f"line {node.lineno}: {change}", text))
+        for field, value in ast.iter_fields(node) if inside else ():
+            if isinstance(value, list):
+                for index, child in enumerate(value):
+                    if isinstance(child, ast.AST):
+                        visit(child, [*path, (field, index)])
+            elif isinstance(value, ast.AST):
+                visit(value, [*path, (field, None)])
+
+    visit(tree, [])
+    return found
+
+
+def changes(node: ast.AST):
+    """Yield (description, replacement) for a node."""
+    text = ast.unparse(node) if isinstance(node, ast.expr) else ""
+    if isinstance(node, ast.BinOp):
+        if type(node.op) in OPERATORS:
+            new = copy.deepcopy(node)
+            new.op = OPERATORS[type(node.op)]()
+            yield f"{text} -> {ast.unparse(new)}", new
+        if isinstance(node.op, ast.Pow):
+            yield f"{text} -> {ast.unparse(node.left)}", copy.deepcopy(node.left)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield f"{text} -> {ast.unparse(node.operand)}", copy.deepcopy(node.operand)
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in OPERATORS:
+        new = copy.deepcopy(node)
+        new.ops[0] = OPERATORS[type(node.ops[0])]()
+        yield f"{text} -> {ast.unparse(new)}", new
+    elif isinstance(node, ast.keyword) and node.arg in ("axis", "dim"):
+        with contextlib.suppress(ValueError, KeyError):
+            new = ast.keyword(node.arg, ast.Constant(AXES[ast.literal_eval(node.value)]))
+            yield f"{ast.unparse(node)} -> {ast.unparse(new)}", new
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        for value in {node.value + 1, node.value * 2} - {node.value}:
+            yield f"{text} -> {value}", ast.Constant(value)
+    elif isinstance(node, ast.Constant) and type(node.value) is bool:
+        yield f"{text} -> {not node.value}", ast.Constant(not node.value)
+    elif isinstance(node, ast.Attribute) and node.attr in FUNCTIONS:
+        new = copy.deepcopy(node)
+        new.attr = FUNCTIONS[node.attr]
+        yield f"{text} -> {ast.unparse(new)}", new
+
+
+def run_chapter(chapter: str) -> list[tuple[str, str, str, str]]:
+    """Return (exercise, change, status, text) of every mutant of a chapter."""
+    import test_exercises
+
+    from genmodels import exercises
+    os.environ["GENMODELS_BUDGET"] = "quick"
+    rows = []
+    start: dict = {"__name__": "__main__"}
+    for setup in test_exercises.tagged(chapter, "exercise-setup"):
+        exec(compile(setup, "setup", "exec"), start)
+    for name, solution in test_exercises.by_exercise(chapter, "solution").items():
+        reference = test_exercises.without_check(solution)
+        _, answers = test_exercises.names_checked(solution)
+        for change, source in [("(reference)", reference), *mutants(reference)]:
+            space = dict(start)
+            try:
+                with contextlib.redirect_stdout(io.StringIO()), exercises.time_limit(LIMIT):
+                    exec(compile(source, "mutant", "exec"), space)
+                    values = [eval(answer, space) for answer in answers]
+            except (Exception, KeyboardInterrupt) as error:
+                if change == "(reference)":
+                    raise AssertionError(f"{name}: the reference fails") from error
+                rows.append((name, change, "error", type(error).__name__))
+                continue
+            with contextlib.redirect_stdout(io.StringIO()):
+                told = exercises.evaluate(name, *values, limit=LIMIT)
+            rows.append((name, change, told.status, told.text))
+            if change == "(reference)" and told.status != "right":
+                raise AssertionError(f"{name}: the reference is refused: {told.text}")
+    return [row for row in rows if row[1] != "(reference)"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*")
+    parser.add_argument("--survivors", action="store_true", help="print the mutants accepted")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside:
+        for row in run_chapter(*arguments.chapters):
+            print(repr(row))
+        return
+    from genmodels import exercises
+    tasks = exercises.load()
+    chapters = arguments.chapters or sorted({task.chapter for task in tasks.values()})
+    lines, survivors, refused, total = [], [], 0, 0
+    for chapter in chapters:
+        printed = subprocess.run([sys.executable, __file__, chapter, "--inside"], check=True,
+                                 capture_output=True, text=True).stdout
+        rows = [ast.literal_eval(line) for line in printed.splitlines() if line.startswith("('")]
+        for name in dict.fromkeys(row[0] for row in rows):
+            statuses = [row[2] for row in rows if row[0] == name]
+            accepted = statuses.count("right")
+            lines.append(f"| {chapter} | {name} | {len(statuses)} | {len(statuses) - accepted} |")
+            print(lines[-1], flush=True)
+            total, refused = total + len(statuses), refused + len(statuses) - accepted
+        new = [f"* {row[0]}, {row[1]}" for row in rows if row[2] == "right"]
+        survivors += new
+        if arguments.survivors:
+            print("\n".join(new))
+    print(f"{refused} of {total} mutants refused: {refused / total:.1%}")
+
+
+if __name__ == "__main__":
+    main()

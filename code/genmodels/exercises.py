@@ -1,0 +1,393 @@
+"""Feedback on the exercises of the chapters.
+
+`check(name, answer)` prints one of: right; not yet, with what was tested, what came out and what is
+wrong with it; still the stub. It never raises. An answer may be written in NumPy, PyTorch,
+TensorFlow or Keras, in float32 or float64.
+
+The tests of the answers are in `genmodels.checks`, a module for each chapter; what they are built
+from (`exercise`, `ask`, `compare`, `need`) is here.
+"""
+
+import _thread
+import contextlib
+import difflib
+import dis
+import importlib
+import inspect
+import math
+import pkgutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+KINDS = ("derive", "build", "explore")
+STATUSES = ("right", "not yet", "stub", "error", "time-out")
+TIME_LIMIT = 10.0  # seconds that testing an answer may take
+# An answer may pass a constant through float32, and 16 of its roundings are granted to every one;
+# what comes out in float32 has been rounded at every step, and sums of opposite signs enlarge that.
+ROUNDINGS = {"float64": 16, "float32": 1000}
+FLOAT32 = float(np.finfo(np.float32).eps) / 2  # one rounding
+
+
+class NotYet(Exception):
+    """An answer is not right; the message tells the student why."""
+
+    status = "not yet"
+
+
+class Stub(NotYet):
+    """An answer still contains the `...` of the stub."""
+
+    status = "stub"
+
+
+class Failed(NotYet):
+    """An answer raised an exception."""
+
+    status = "error"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise: what the list of exercises shows of it, and the test of its answers."""
+
+    name: str
+    chapter: str  # the name of its notebook
+    kind: str
+    difficulty: int  # 1 to 3
+    minutes: int
+    identities: tuple[str, ...]
+    right: str
+    test: Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Feedback:
+    status: str  # one of STATUSES
+    text: str
+
+
+EXERCISES: dict[str, Exercise] = {}
+
+
+def exercise(name: str, *, kind: str, difficulty: int, minutes: int, right: str,
+             identities: tuple[str, ...] = ()) -> Callable:
+    """Register the decorated function as the test of the answers to an exercise.
+
+    The function takes the answers, raises `NotYet` if they are wrong, and returns if they are
+    right; then the student reads `right`. The chapter is the name of the function's module.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
+    if difficulty not in (1, 2, 3):
+        raise ValueError(f"difficulty must be 1, 2 or 3, got {difficulty!r}")
+
+    def register(test: Callable[..., None]) -> Callable[..., None]:
+        chapter = test.__module__.rpartition(".")[2]
+        if name in EXERCISES:
+            raise ValueError(f"exercise {name!r} is registered in {EXERCISES[name].chapter} and "
+                             f"again in {chapter}")
+        EXERCISES[name] = Exercise(name, chapter, kind, difficulty, minutes, tuple(identities),
+                                   right, test)
+        return test
+
+    return register
+
+
+def load() -> dict[str, Exercise]:
+    """Import the checks of all chapters and return the exercises by name."""
+    package = importlib.import_module("genmodels.checks")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"genmodels.checks.{module.name}")
+    return EXERCISES
+
+
+# What a student calls ---------------------------------------------------------------------------
+
+
+def check(name: str, *answers: Any) -> None:
+    """Print whether the answers to an exercise are right and, if not, what is wrong."""
+    print(evaluate(name, *answers).text)
+
+
+def evaluate(name: str, *answers: Any, limit: float | None = None) -> Feedback:
+    """Return the feedback on the answers to an exercise; no answer makes it raise.
+
+    `limit` is in seconds, `TIME_LIMIT` if it is not given.
+    """
+    if name not in load():
+        near = difflib.get_close_matches(str(name), EXERCISES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return Feedback("error", f"There is no exercise named {name!r}{hint}")
+    task = EXERCISES[name]
+    limit = TIME_LIMIT if limit is None else limit
+    arguments = len(inspect.signature(task.test).parameters)
+    if len(answers) != arguments:
+        return Feedback("error", f"Not yet: check({name!r}, …) needs {arguments} answer"
+                        f"{'s' * (arguments != 1)} after the name, got {len(answers)}.")
+    if any(is_stub(answer) for answer in answers):
+        return Feedback("stub", "Still the stub: replace the `...`, run the cell again, then this "
+                        "one.")
+    try:
+        with np.errstate(all="ignore"), time_limit(limit) as expired:
+            task.test(*answers)
+    except Stub:
+        return Feedback("stub", "Still the stub: there is a `...` left in your answer.")
+    except NotYet as problem:
+        return Feedback(problem.status, f"Not yet: {problem}")
+    except KeyboardInterrupt:
+        if not expired.is_set():
+            raise
+        return Feedback("time-out", f"Not yet: your answer was stopped after {limit:.0f} seconds. "
+                        "Is there a loop that never ends, or one that arrays would avoid?")
+    except (Exception, SystemExit) as error:  # an answer of a kind that the test did not expect
+        return Feedback("error", f"Not yet: your answer cannot be used here "
+                        f"({type(error).__name__}: {first_line(error)}).")
+    return Feedback("right", f"Right. {task.right}")
+
+
+def is_stub(answer: Any) -> bool:
+    """Return whether an answer is `...`, or a function or class with nothing else in it."""
+    if answer is ...:
+        return True
+    if inspect.isclass(answer):
+        return any(is_stub(method) for method in vars(answer).values()
+                   if inspect.isfunction(method))
+    if not inspect.isfunction(answer):
+        return False
+    code = answer.__code__
+    idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "COPY_FREE_VARS"}
+    if any(step.opname not in idle for step in dis.get_instructions(code)):
+        return False
+    returned = [step.argval for step in dis.get_instructions(code)
+                if step.opname in ("LOAD_CONST", "RETURN_CONST")]
+    return all(value is None or value is ... for value in returned)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[threading.Event]:
+    """Raise KeyboardInterrupt in the main thread after some seconds; the event says that we did.
+
+    Works between two Python operations, not inside one long call of a compiled library. An answer
+    that catches the exception gets it again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield threading.Event()
+        return
+    finished, expired, lock = threading.Event(), threading.Event(), threading.Lock()
+
+    def watch() -> None:
+        wait = seconds
+        while not finished.wait(wait):
+            with lock:
+                if finished.is_set():
+                    return
+                expired.set()
+                _thread.interrupt_main()
+            wait = 0.5
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield expired
+    finally:
+        with lock:
+            finished.set()
+
+
+# What the tests of answers are built from -------------------------------------------------------
+
+
+def need(condition: Any, message: str) -> None:
+    """Raise NotYet with a message unless a condition holds."""
+    if not condition:
+        raise NotYet(message)
+
+
+def ask(function: Callable, /, **inputs: Any) -> Any:
+    """Call an answer with inputs in the given order and return its result as NumPy arrays.
+
+    Arrays are passed as copies, first as what the function seems to be written for: NumPy, torch
+    or TensorFlow. Other inputs are passed as they are. A tuple or dict of results is converted
+    element by element, also a list of arrays. Errors, `None`, what is no number, and overwritten
+    inputs are a NotYet; NaN and infinity are not, but `compare` refuses them.
+    """
+    if not callable(function):
+        raise NotYet(f"a function is needed here, got {describe(function)}.")
+    called = f"{getattr(function, '__name__', 'your function')}({', '.join(inputs)})"
+    failure = None
+    for framework in frameworks(function):
+        arguments = [convert(value, framework) for value in inputs.values()]
+        try:
+            result = function(*arguments)
+        except (Exception, SystemExit) as error:
+            failure = failure or error
+            if not isinstance(error, TypeError | AttributeError | ValueError | RuntimeError):
+                break
+            continue
+        if result is ... or isinstance(result, tuple) and any(part is ... for part in result):
+            raise Stub
+        for (name, value), argument in zip(inputs.items(), arguments):
+            if isinstance(value, np.ndarray) and not np.array_equal(
+                    to_numpy(argument, name), value, equal_nan=True):
+                raise NotYet(f"{called} overwrites its argument `{name}`; the caller may still "
+                             "need it.")
+        return to_numpy(result, called)
+    raise Failed(f"{called} raises {type(failure).__name__}: {first_line(failure)}")
+
+
+def frameworks(function: Callable) -> list[str]:
+    """Return which arrays to try for a function: those it names first, of what is imported."""
+    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
+    names = set(code.co_names) if code else set()
+    names |= {getattr(getattr(function, "__globals__", {}).get(name), "__name__", "").split(".")[0]
+              for name in names}
+    order = ["numpy"]
+    if "torch" in sys.modules:
+        order.insert(0 if "torch" in names else len(order), "torch")
+    if "tensorflow" in sys.modules:
+        named = names & {"tf", "tensorflow", "keras"}
+        order.insert(0 if named else len(order), "tensorflow")
+    return order
+
+
+def convert(value: Any, framework: str) -> Any:
+    """Return a copy of an array for a framework; anything else is returned as it is."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if framework == "torch":
+        return sys.modules["torch"].tensor(value)
+    if framework == "tensorflow":
+        return sys.modules["tensorflow"].constant(value)
+    return value.copy()
+
+
+def to_numpy(value: Any, called: str = "your answer") -> Any:
+    """Return a result as NumPy arrays, also inside a tuple, list or dict of arrays."""
+    if value is ...:
+        raise Stub
+    if value is None:
+        missing = " Is the `return` missing?" if called.endswith(")") else ""
+        raise NotYet(f"{called} is None.{missing}")
+    several = isinstance(value, list) and any(getattr(part, "shape", ()) for part in value)
+    if isinstance(value, tuple) or several:
+        return tuple(to_numpy(part, called) for part in value)
+    if isinstance(value, Mapping):
+        return {key: to_numpy(part, called) for key, part in value.items()}
+    if hasattr(value, "detach"):  # torch
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise NotYet(f"{called} gives {describe(value)}, which is not an array of numbers: "
+                     f"{first_line(error)}") from None
+    if array.dtype.kind not in "fiub":
+        raise NotYet(f"{called} gives {describe(value)}, expected real numbers.")
+    return array
+
+
+def compare(got: Any, expected: Any, *, what: str = "the result", tested: str = "",
+            mistakes: Mapping[str, Any] | None = None, error: Any = 0.0,
+            relative: Any = 0.0) -> None:
+    """Raise NotYet unless two arrays agree in shape and, up to rounding, in value.
+
+    Args:
+        got: the result of an answer, as `ask` returns it.
+        expected: what is right.
+        what: what the result is, with its unit: "the divergence, nats".
+        tested: the input, for the message: "mean = [1, 2], log_var = [0, 0]".
+        mistakes: what known mistakes give, by their names: full sentences for the student.
+        error: the absolute error of `expected`, or a number of standard errors, beside rounding.
+        relative: a relative error, of `expected` and of what the mistakes give.
+    """
+    got, expected = to_numpy(got, what), np.asarray(expected)
+    if isinstance(got, tuple | dict):
+        raise NotYet(f"{what} must be one array, got a {type(got).__name__}.")
+    if got.dtype.kind == "b" and expected.dtype.kind != "b":
+        raise NotYet(f"{what} must be numbers, got booleans.")
+    head = f"tested with {tested}: " if tested else ""
+    if agree(got, expected, error, relative):
+        return
+    for name, value in (mistakes or {}).items():
+        value = np.asarray(value)
+        if agree(got, value, error, relative) and not agree(value, expected, error, relative):
+            raise NotYet(f"{head}{what} came out as {show(got)}. {name}")
+    if got.shape != expected.shape:
+        raise NotYet(f"{head}{what} has shape {got.shape}, expected {expected.shape}.")
+    if not np.all(np.isfinite(got)):
+        bad = got[~np.isfinite(got)].flat[0]
+        raise NotYet(f"{head}{what} contains {bad}: {show(got)}. Is there an overflow, a logarithm "
+                     "of 0, or a division by 0?")
+    raise NotYet(f"{head}{what} came out as {show(got)}, and that is not right"
+                 f"{pattern(got, expected, error)}.")
+
+
+def agree(got: Any, expected: Any, error: float = 0.0) -> bool:
+    """Return whether two arrays agree up to rounding, relative to the largest element, and error.
+
+    Sizes below `error` or of different shape do not agree; neither does NaN.
+    """
+    got, expected = np.asarray(got), np.asarray(expected)
+    if got.shape != expected.shape or not np.all(np.isfinite(got)):
+        return False
+    kind = "float32" if got.dtype.kind == "f" and got.dtype.itemsize <= 4 else "float64"
+    scale = np.max(np.abs(expected), initial=0.0)
+    difference = np.abs(got.astype(float) - expected.astype(float))
+    allowed = ROUNDINGS[kind] * FLOAT32 * scale + error + relative * np.abs(expected)
+    return bool(np.all(difference <= allowed))
+
+
+def pattern(got: np.ndarray, expected: np.ndarray, error: Any = 0.0) -> str:
+    """Say whether values are off by one factor or by one summand, if there are several."""
+    got, expected = got.astype(float), expected.astype(float)
+    if got.size < 2 or np.ptp(expected) < 1e-3 * np.max(np.abs(expected)):
+        return ""
+    if agree(got, -expected, error):
+        return ": every sign is the other one"
+    spread = np.mean(got - expected)
+    if agree(got, expected + spread, error):
+        return f": every value is off by the same summand, {spread:+.4g}"
+    with np.errstate(all="ignore"):
+        factor = np.sum(got * expected) / np.sum(expected**2)
+    if factor and agree(got, factor * expected, error):
+        return f": every value is off by the same factor, {factor:.4g}"
+    wrong = np.abs(got - expected) > 1e-3 * np.max(np.abs(expected)) + error
+    if 0 < wrong.sum() < wrong.size:
+        return f", in {wrong.sum()} of {wrong.size} values"
+    return ""
+
+
+def number(value: Any, what: str) -> float:
+    """Return an answer that must be one real number, of any framework."""
+    array = to_numpy(value, what)
+    if isinstance(array, tuple | dict) or array.size != 1 or array.dtype.kind == "b":
+        raise NotYet(f"{what} must be one number, got {describe(value)}.")
+    if not math.isfinite(array.item()):
+        raise NotYet(f"{what} is {array.item()}.")
+    return float(array.item())
+
+
+def show(array: Any, most: int = 4) -> str:
+    """Return a short text for an array: its first values, and its shape if these are not all."""
+    array = np.asarray(array)
+    form = "" if array.dtype.kind == "b" else ".5g"
+    if array.ndim == 0:
+        return format(array.item(), form)
+    values = ", ".join(format(value.item(), form) for value in array.flat[:most])
+    return f"[{values}]" if array.ndim == 1 and array.size <= most else (
+        f"[{values}{', …' if array.size > most else ''}] of shape {array.shape}")
+
+
+def describe(value: Any) -> str:
+    """Return a short text for what a value is."""
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    return f"{kind} of shape {tuple(shape)}" if shape is not None else f"{kind} {str(value)[:40]!r}"
+
+
+def first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]

@@ -1,0 +1,139 @@
+"""Write the list of exercises, chapters/appendix/exercises.md, from the chapters and the checks."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import identities
+import yaml
+
+from genmodels import exercises
+
+PAGE = identities.CHAPTERS / "appendix" / "exercises.md"
+HEADING = re.compile(r"### (Exercise (\d+): (.+))")
+CHECK = re.compile(r'^check\("([\w-]+)"', re.MULTILINE)
+STARS = {1: "★☆☆", 2: "★★☆", 3: "★★★"}
+
+INTRODUCTION = """\
+# Exercises
+
+<!-- Written by `make exercises`: edit the chapters or the checks, not this page. -->
+
+Each exercise of a chapter is a stub, where your answer replaces `...`, and a check, which says at
+once whether it is right and, if not, what came out and which mistake it looks like. An answer may
+be written in NumPy, PyTorch, TensorFlow or Keras. Open the chapter's notebook, run the first cell
+below *Exercises*, then the exercise; none needs the cells of the chapter. A solution, with its
+reasoning, is folded below each.
+
+*Derive*: the result is a function or a number. *Build*: a function or a class.
+*Explore*: change something, predict, measure; the check looks at the measurement, the solution
+discusses the reason. The stars are the difficulty; the IDs are the [identities](identities.md)
+that an exercise uses.
+"""
+
+FOR_LECTURERS = """\
+## For lecturers
+
+`make student` writes the chapters without solutions to `_build/student/`, and the same as
+`_build/student.zip`. The notebooks run from top to bottom as they are.
+
+```
+python -m genmodels.grade submissions/*.ipynb --csv grades.csv
+```
+
+prints and writes a row for each exercise: right, not yet, stub, error or time-out. Each notebook
+runs at the quick budget in a fresh process and an empty temporary folder, with limits on time and
+memory. A cell that ends the process or never ends costs its own exercise, not the others. Solution
+cells are left out, the notebook's own `check` is not asked, and what a notebook prints
+counts for nothing. The exit code is 0 if every notebook was graded, whatever the marks.
+
+The grader is no security sandbox. The code of a submission runs with your rights: it can read and
+delete your files, use the network, and, if it is written for that, deceive the grader from within
+its process. Memory is limited on Linux only. Work of people whom you do not trust belongs in a
+container with nothing else in it, for example
+
+```
+docker run --rm --network none --memory 8g --pids-limit 256 --user 1000 \\
+    --volume "$PWD/submissions:/work:ro" IMAGE python -m genmodels.grade /work/*.ipynb
+```
+
+where `IMAGE` has this course installed.
+"""
+
+
+class Listed(NamedTuple):
+    """An exercise as it stands in its chapter."""
+
+    chapter: Path
+    number: int
+    heading: str
+    task: exercises.Exercise
+
+
+def chapters_in_order() -> list[Path]:
+    """Return the notebooks in the order of the book."""
+    toc = yaml.safe_load((identities.ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    paths = [identities.ROOT / f"{file}.ipynb" for file in files]
+    return [path for path in paths if path.exists()]
+
+
+def exercises_of(chapter: Path) -> list[Listed]:
+    """Return the exercises of a chapter: a heading with a number, and the check that follows it."""
+    tasks, found, heading = exercises.load(), [], None
+    for cell in identities.cells_of(chapter):
+        if cell["cell_type"] == "markdown":
+            match = HEADING.search(cell["source"])
+            heading = match or heading
+        elif "check" in cell["metadata"].get("tags", []):
+            (name,) = CHECK.findall(cell["source"])
+            if heading is None:
+                raise ValueError(f"{chapter}: check({name!r}) has no heading of its own")
+            found.append(Listed(chapter, int(heading[2]), heading[1], tasks[name]))
+            heading = None
+    return found
+
+
+def link(listed: Listed, text: str) -> str:
+    """Return a link from the list to an exercise."""
+    slug = re.sub(r"[^\w\- ]", "", listed.heading.lower()).replace(" ", "-")
+    return f"[{text}](../{listed.chapter.relative_to(identities.CHAPTERS).as_posix()}#{slug})"
+
+
+def page(listed: list[Listed]) -> str:
+    """Return the whole page as MyST Markdown."""
+    chapters = list(dict.fromkeys(item.chapter for item in listed))
+    lines = [INTRODUCTION, "## How many", "",
+             f"| chapter | {' | '.join(exercises.KINDS)} | all |",
+             f"| --- |{' ---: |' * (len(exercises.KINDS) + 1)}"]
+    for chapter in [*chapters, None]:
+        kinds = Counter(item.task.kind for item in listed if chapter in (item.chapter, None))
+        name = identities.link_to(chapter) if chapter else "all"
+        counts = " | ".join(str(kinds[kind]) for kind in exercises.KINDS)
+        lines.append(f"| {name} | {counts} | {kinds.total()} |")
+    for chapter in chapters:
+        lines += ["", f"## {identities.title_of(chapter)}", "",
+                  "| exercise | kind | difficulty | minutes | identities |",
+                  "| --- | --- | --- | ---: | --- |"]
+        for item in listed:
+            if item.chapter == chapter:
+                task = item.task
+                lines.append(
+                    f"| {link(item, item.heading)} | {task.kind} | {STARS[task.difficulty]} | "
+                    f"{task.minutes} | {', '.join(f'({name})' for name in task.identities)} |")
+    lines += ["", "## By identity", "", "| identity | exercises |", "| --- | --- |"]
+    for label in identities.REQUIRED:
+        using = [link(item, f"{identities.title_of(item.chapter)}, {item.number}")
+                 for item in listed if label in item.task.identities]
+        lines.append(f"| ({label}) | {'; '.join(using)} |")
+    return "\n".join([*lines, "", FOR_LECTURERS])
+
+
+def all_exercises() -> list[Listed]:
+    return [item for chapter in chapters_in_order() for item in exercises_of(chapter)]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(all_exercises()), encoding="utf-8")
+    print(f"Wrote {PAGE.relative_to(identities.ROOT)}")

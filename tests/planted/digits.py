@@ -1,0 +1,254 @@
+from planted import Planted, swap
+
+PLANTED = {
+    "batch-simple-loss": Planted(
+        right=[
+            """
+def simple_loss(images, alpha_bars, noise, predict_v):
+    x = np.empty_like(noise)
+    for i, alpha_bar in enumerate(alpha_bars):
+        x[i] = alpha_bar**0.5 * (images[i] * 2 - 1) + (1 - alpha_bar) ** 0.5 * noise[i]
+    v = predict_v(x, alpha_bars)
+    total = 0.0
+    for i, alpha_bar in enumerate(alpha_bars):
+        x0_hat = alpha_bar**0.5 * x[i] - (1 - alpha_bar) ** 0.5 * v[i]
+        noise_hat = (x[i] - alpha_bar**0.5 * x0_hat) / (1 - alpha_bar) ** 0.5
+        total += ((noise[i] - noise_hat) ** 2).sum()
+    return total / len(images)
+""",
+            """
+import torch
+def simple_loss(images, alpha_bars, noise, predict_v):
+    images, alpha_bars, noise = images.float(), alpha_bars.float(), noise.float()
+    a = alpha_bars.sqrt().view(-1, 1, 1)
+    s = torch.sqrt(1 - alpha_bars).view(-1, 1, 1)
+    x = a * (2 * images - 1) + s * noise
+    error = noise - a * predict_v(x, alpha_bars) - s * x
+    return error.square().flatten(1).sum(1).mean()
+""",
+        ],
+        wrong={
+            "mean over pixels": (swap("np.sum(", "np.mean("), "mean over the pixels"),
+            "sum over examples": (swap("np.mean(", "np.sum("), "sum over the examples"),
+            "no mean": (swap("np.mean(np.sum((noise - noise_hat) ** 2, axis=(1, 2)))",
+                             "np.sum((noise - noise_hat) ** 2, axis=(1, 2))"), "one number"),
+            "levels along columns": (swap("[:, None, None]", ""), "along the columns"),
+            "pixels from 0 to 1": (swap("(2 * images - 1)", "images"), "still in [0, 1]"),
+            "no roots": (swap("np.sqrt(alpha_bars)", "alpha_bars",
+                              "np.sqrt(1 - alpha_bars)", "(1 - alpha_bars)"), "square roots"),
+            "variance of the noise": (swap("np.sqrt(1 - alpha_bars)", "(1 - alpha_bars)"),
+                                      "standard deviation"),
+            "one level for all": (swap("np.sqrt(alpha_bars)[:, None, None]",
+                                       "np.sqrt(alpha_bars[0])",
+                                       "np.sqrt(1 - alpha_bars)[:, None, None]",
+                                       "np.sqrt(1 - alpha_bars[0])"), "first level"),
+            "exchanged": (swap("a = np", "b = np", "s = np", "a = np", "b = np", "s = np"),
+                          "each other's factor"),
+            "v for noise": (swap("a * predict_v(x, alpha_bars) + s * x",
+                                 "predict_v(x, alpha_bars)"), "with v̂"),
+            "error of v": (swap("(noise - noise_hat)", "(a * noise - s * (2 * images - 1) "
+                                "- predict_v(x, alpha_bars))"), "squared error of v"),
+            "norm": (swap("axis=(1, 2))", "axis=(1, 2)) ** 0.5"), "mean norm"),
+            "sign": (swap("+ s * x", "- s * x"), None),
+            "level of wrong shape": (swap("predict_v(x, alpha_bars)", "predict_v(x, a**2)"),
+                                     "predict_v needs alpha_bars of shape (n,)"),
+        },
+    ),
+    "drop-labels": Planted(
+        right=[
+            """
+def drop_labels(labels, share, rng):
+    result = labels.copy()
+    for i in range(len(labels)):
+        if rng.random() < share:
+            result[i] = 10
+    return result
+""",
+            """
+import torch
+def drop_labels(labels, share, rng):
+    dropped = torch.from_numpy(rng.random(len(labels))) < share
+    return torch.where(dropped, torch.tensor(10), torch.as_tensor(labels))
+""",
+            """
+def drop_labels(labels, share, rng):
+    kept = rng.binomial(1, 1 - share, size=labels.shape)
+    return kept * labels + (1 - kept) * 10
+""",
+        ],
+        wrong={
+            "once for the batch": (swap("rng.random(len(labels))", "rng.random()"),
+                                   "not once for the batch"),
+            "class 0": (swap("dropped, 10, labels", "dropped, 0, labels"), "label of a digit"),
+            "another digit": (swap("dropped, 10,", "dropped, rng.integers(0, 10, len(labels)),"),
+                              "another digit"),
+            "minus one": (swap("dropped, 10,", "dropped, -1,"), "has a row for 'not told'"),
+            "share kept": (swap("< share", "> share"), "are kept"),
+            "in place": ("""
+def drop_labels(labels, share, rng):
+    labels[rng.random(len(labels)) < share] = 10
+    return labels
+""", "overwrites"),
+            "fixed number": ("""
+def drop_labels(labels, share, rng):
+    result = labels.copy()
+    result[rng.permutation(len(labels))[:round(share * len(labels))]] = 10
+    return result
+""", "fixed number"),
+            "the first ones": ("""
+def drop_labels(labels, share, rng):
+    result = labels.copy()
+    result[:rng.binomial(len(labels), share)] = 10
+    return result
+""", "at the 7 places"),
+            "seed inside": (swap("dropped = rng", "dropped = np.random.default_rng(0)"),
+                            "do not seed anew"),
+            "floats": (swap("10, labels", "10.0, labels"), "integer"),
+            "normal numbers": (swap("rng.random(", "rng.standard_normal("), None),
+            "shorter": (swap("np.where(dropped, 10, labels)", "labels[~dropped]"), "shape"),
+        },
+    ),
+    "elbo-bits": Planted(
+        right=[
+            """
+def bits_per_pixel(reconstruction, prior_matching, matching, sizes, num_pixels, width):
+    nats = []
+    for i in range(len(reconstruction)):
+        cost = prior_matching[i] - reconstruction[i] - num_pixels * np.log(width)
+        for j in range(len(sizes)):
+            cost = cost + sizes[j] * matching[i, j]
+        nats.append(cost / num_pixels)
+    return np.array(nats) / np.log(2)
+""",
+            """
+import torch
+def bits_per_pixel(reconstruction, prior_matching, matching, sizes, num_pixels, width):
+    loss = prior_matching - reconstruction + (matching * sizes).sum(dim=1)
+    return loss / (num_pixels * np.log(2)) - np.log2(width)
+""",
+        ],
+        wrong={
+            "nats": (swap(" / np.log(2)", ""), "nats per pixel"),
+            "times log 2": (swap("/ np.log(2)", "* np.log(2)"), "multiplied by log 2"),
+            "whole image": (swap("(elbo / num_pixels + np.log(width))",
+                                 "(elbo + num_pixels * np.log(width))"), "whole image"),
+            "sign": (swap("return -(", "return ("), "sign is reversed"),
+            "no width": (swap(" + np.log(width)", ""), "bits of a density"),
+            "divided by width": (swap("+ np.log(width)", "- np.log(width)"), "wrong sign"),
+            "width once": (swap("(elbo / num_pixels + np.log(width))",
+                                "((elbo + np.log(width)) / num_pixels)"), "enters once"),
+            "reconstruction": (swap("reconstruction - prior", "-reconstruction - prior"),
+                               "reconstruction term"),
+            "prior": (swap("- prior_matching", "+ prior_matching"), "prior matching has"),
+            "matching": (swap("- matching", "+ matching"), "denoising matching has"),
+            "sum of the drawn": (swap("matching @ sizes", "matching.sum(axis=1)"),
+                                 "drawn times only"),
+            "mean of the drawn": (swap("matching @ sizes", "matching.mean(axis=1)"),
+                                  "mean over the drawn"),
+            "mean over all": (swap("@ sizes", "@ sizes / sizes.sum()"), "mean over all times"),
+            "equal strata": (swap("matching @ sizes", "matching.mean(axis=1) * sizes.sum()"),
+                             "differ in size"),
+        },
+    ),
+    "ddim-sampler": Planted(
+        right=[
+            """
+def ddim(denoiser, alpha_bars, noise):
+    x, T = noise.copy(), len(alpha_bars)
+    for i in reversed(range(T)):
+        a, s = alpha_bars[i] ** 0.5, (1 - alpha_bars[i]) ** 0.5
+        x0_hat = denoiser(x, alpha_bars[i])
+        if i == 0:
+            return x0_hat
+        ratio = ((1 - alpha_bars[i - 1]) / (1 - alpha_bars[i])) ** 0.5
+        x = ratio * x + (alpha_bars[i - 1] ** 0.5 - ratio * a) * x0_hat
+""",
+            """
+import torch
+def ddim(denoiser, alpha_bars, noise):
+    levels = torch.cat([torch.ones(1), alpha_bars.float()])
+    x = noise.float()
+    for t in range(len(alpha_bars), 0, -1):  # Euler's step in y = x / √α̅
+        sigma = torch.sqrt((1 - levels[t]) / levels[t])
+        after = torch.sqrt((1 - levels[t - 1]) / levels[t - 1])
+        y = x / torch.sqrt(levels[t])
+        y = y + (after - sigma) * (y - denoiser(x, levels[t])) / sigma
+        x = y * torch.sqrt(levels[t - 1])
+    return x
+""",
+        ],
+        wrong={
+            "one level": (swap("levels[t], levels[t - 1]", "levels[t], levels[t]"),
+                          "noise you began with"),
+            "last step missing": (swap("alpha_bars), 0, -1", "alpha_bars), 1, -1"),
+                                  "last step, to ᾱ_0 = 1"),
+            "index -1": (swap("[1.0, *alpha_bars]", "alpha_bars",
+                              "levels[t], levels[t - 1]", "levels[t - 1], levels[t - 2]"),
+                         "last element"),
+            "level 1 twice": (swap("[1.0, *alpha_bars]", "[alpha_bars[0], *alpha_bars]"),
+                              "last step, to ᾱ_0 = 1"),
+            "no roots": (swap("np.sqrt", ""), "square roots"),
+            "told the next level": (swap("denoiser(x, now)", "denoiser(x, before)"),
+                                    "level at which the step ends"),
+            "not divided": (swap(" / np.sqrt(1 - now)", ""), "unit variance"),
+            "upwards": (swap("range(len(alpha_bars), 0, -1)", "range(1, len(alpha_bars) + 1)"),
+                        "sampling begins at T"),
+            "new noise": (swap("* noise_hat", "* np.random.standard_normal(x.shape)"),
+                          "DDIM draws nothing"),
+            "no noise": (swap(" + np.sqrt(1 - before) * noise_hat", ""), "ε̂ is missing"),
+            "no loop": (swap("x = np.sqrt(before)", "return x0_hat; x = np.sqrt(before)"),
+                        "where is the loop"),
+            "noise of the next level": (swap("np.sqrt(1 - now)", "np.sqrt(1 - before)"),
+                                        "division by 0"),
+            "variance": (swap("np.sqrt(1 - before)", "(1 - before)"), None),
+        },
+    ),
+    "frechet-floor": Planted(
+        right=[
+            """
+floors, generator = [], np.random.default_rng(11)
+for n in sizes:
+    total = 0.0
+    for _ in range(num_pairs):
+        sets = generator.standard_normal((2, n, num_features))
+        total += frechet_distance(*sets)
+    floors.append(total / num_pairs)
+power = np.log(floors[2] / floors[0]) / np.log(sizes[2] / sizes[0])
+""",
+            """
+import torch
+torch.manual_seed(3)
+floors = torch.tensor([
+    sum(frechet_distance(torch.randn(int(n), 8).numpy(), torch.randn(int(n), 8).numpy())
+        for _ in range(num_pairs)) / num_pairs for n in sizes])
+power = torch.tensor(np.polyfit(np.log10(sizes), np.log10(floors.numpy()), 1)[0])
+""",
+        ],
+        wrong={
+            "predicted as a standard error": (swap("power = ", "power = -0.5 #"),
+                                              "standard error falls so"),
+            "sign": (swap("power = ", "power = -"), "the floor falls"),
+            "two bases": (swap("np.log(floors)", "np.log2(floors)"), "base 2 for the floor"),
+            "intercept": (swap(", 1)[0]", ", 1)[1]"), "intercept"),
+            "no logarithm of the floors": (swap("np.log(floors)", "floors"), "of the floors them"),
+            "sum": (swap("np.mean(", "np.sum("), "sum over the pairs"),
+            "root": (swap("np.mean([frechet_distance(rng.normal(size=(n, num_features)),",
+                          "np.mean([np.sqrt(frechet_distance(rng.normal(size=(n, num_features)),",
+                          "rng.normal(size=(n, num_features))) for",
+                          "rng.normal(size=(n, num_features)))) for"), "already a square"),
+            "spread": (swap("np.mean(", "np.std("), "spread"),
+            "the same set": ("""
+floors = np.array([frechet_distance(x, x)
+                   for x in (rng.normal(size=(n, num_features)) for n in sizes)])
+power = -1.0
+""", "the two sets of a pair are the same"),
+            "one large set": ("""
+large = rng.normal(size=(20_000, num_features))
+floors = np.array([np.mean([frechet_distance(rng.normal(size=(n, num_features)), large)
+                            for _ in range(30)]) for n in sizes])
+power = np.polyfit(np.log(sizes), np.log(floors), 1)[0]
+""", None),
+            "not measured": ("floors = 1 / sizes\npower = -1", None),
+        },
+    ),
+}

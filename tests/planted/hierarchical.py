@@ -1,0 +1,285 @@
+from planted import Planted, swap
+
+PLANTED = {
+    "two-layer-elbo": Planted(
+        right=[
+            """
+from scipy.stats import norm
+def chain_elbo(x, decoder, encoder):
+    (a1, v1, a0, v0), (b1, u1, b2, u2) = decoder, encoder
+    elbo = []
+    for value in x:
+        m1, m2 = b1 * value, b2 * b1 * value
+        s1, s2, cross = u1, b2**2 * u1 + u2, b2 * u1
+        total = norm.logpdf(value, a0 * m1, v0**0.5) - a0**2 * s1 / (2 * v0)
+        total += norm.logpdf(m1, a1 * m2, v1**0.5)
+        total -= (s1 + a1**2 * s2 - 2 * a1 * cross) / (2 * v1)
+        total += norm.logpdf(m2) - s2 / 2
+        elbo.append(total + norm.entropy(0, u1**0.5) + norm.entropy(0, u2**0.5))
+    return elbo
+""",
+            """
+import torch
+def chain_elbo(x, decoder, encoder):
+    a1, v1, a0, v0 = (torch.tensor(value, dtype=torch.float64) for value in decoder)
+    b1, u1, b2, u2 = (torch.tensor(value, dtype=torch.float64) for value in encoder)
+    mix = torch.stack([torch.stack([torch.sqrt(v1), a1, 0 * a1]),
+                       torch.stack([0 * a1, 1 + 0 * a1, 0 * a1]),
+                       torch.stack([a0 * torch.sqrt(v1), a0 * a1, torch.sqrt(v0)])])
+    cov = mix @ mix.T
+    gain = cov[:2, 2] / cov[2, 2]
+    posterior = cov[:2, :2] - gain[:, None] * cov[2, :2]
+    up = torch.stack([torch.stack([torch.sqrt(u1), 0 * u1]),
+                      torch.stack([b2 * torch.sqrt(u1), torch.sqrt(u2)])])
+    normal = torch.distributions.MultivariateNormal
+    q = normal(x[:, None] * torch.stack([b1, b2 * b1]), scale_tril=up)
+    p = normal(x[:, None] * gain, posterior)
+    log_p = torch.distributions.Normal(0.0, torch.sqrt(cov[2, 2])).log_prob(x)
+    return log_p - torch.distributions.kl_divergence(q, p)
+""",
+            swap("np.log(2 * np.pi * v0)", "np.log(2 * np.pi) + np.log(v0)"),
+        ],
+        wrong={
+            "sign of the encoder's terms": (swap("+ entropy", "- entropy"), "wrong sign"),
+            "no encoder": (swap(" + entropy", ""), "terms of the encoder are missing"),
+            "no upper encoder": (swap(" + 0.5 * np.log(2 * np.pi * np.e * u2)", ""),
+                                 "Q(h_2|h_1) is missing"),
+            "no lower encoder": (swap("0.5 * np.log(2 * np.pi * np.e * u1) + ", ""),
+                                 "Q(h_1|x) is missing"),
+            "no prior": (swap(" + prior", ""), "prior p(h_2) is missing"),
+            "no middle": (swap(" + step", ""), "p(h_1|h_2) is missing"),
+            "a loss": (swap("return data + step + prior + entropy",
+                            "return -(data + step + prior + entropy)"), "−ELBO"),
+            "at the means": (swap(" + u1  #", "  #", " + a0**2 * u1", "", " + a1**2 * u2", "",
+                                  "square + u2)", "square)"), "puts the means"),
+            "log p": ("""
+from scipy.stats import norm
+def chain_elbo(x, decoder, encoder):
+    a1, v1, a0, v0 = decoder
+    return norm.logpdf(x, 0, np.sqrt(a0**2 * (a1**2 + v1) + v0))
+""", "This is log p(x)"),
+            "entropy without e": (swap(" * np.e", ""), "too small by ½ each"),
+            "no log 2π in p": (swap("np.log(2 * np.pi * v", "np.log(v",
+                                    "np.log(2 * np.pi) + ", ""), "of the decoder are left out"),
+            "no log 2π": (swap("np.log(2 * np.pi * np.e * u1)", "(np.log(u1) + 1)",
+                               "np.log(2 * np.pi * np.e * u2)", "(np.log(u2) + 1)",
+                               "np.log(2 * np.pi * v", "np.log(v", "np.log(2 * np.pi) + ", ""),
+                          "left out everywhere"),
+            "variances for deviations": (swap("u2 = encoder", "u2 = encoder; "
+                                              "v0, v1, u1, u2 = v0**2, v1**2, u1**2, u2**2"),
+                                         "for standard deviations"),
+            "independent": (swap("(1 - a1 * b2) ** 2 * square + a1**2 * u2",
+                                 "u1 + a1**2 * (b2**2 * u1 + u2)"
+                                 " + ((1 - a1 * b2) * b1 * x) ** 2"), "were independent"),
+            "sum of the examples": (swap("prior + entropy", "prior + entropy).sum()",
+                                         "return data", "return (data"), "sum over the examples"),
+            "no half in the prior": (swap("prior = -0.5", "prior = -1.0"), None),
+        },
+    ),
+    "forward-jump": Planted(
+        right=[
+            """
+def forward_jump(x0, noise, t, alphas):
+    result = []
+    for i in range(len(x0)):
+        x = 0.0
+        level = 1.0
+        for step in range(t[i]):
+            level = level * alphas[step]
+        result.append(level**0.5 * x0[i] + (1 - level) ** 0.5 * noise[i])
+    return np.array(result)
+""",
+            """
+import torch
+def forward_jump(x0, noise, t, alphas):
+    log_alpha_bar = torch.cat([torch.zeros(1), torch.log(alphas.float()).cumsum(dim=0)])
+    level = torch.exp(log_alpha_bar)[t].unsqueeze(1)
+    return level.sqrt() * x0.float() + (1 - level).sqrt() * noise.float()
+""",
+            swap("np.cumprod(alphas)[t - 1]", "np.array([np.prod(alphas[:i]) for i in t])"),
+        ],
+        wrong={
+            "alpha for alpha bar": (swap("np.cumprod(alphas)", "alphas"), "of the last step alone"),
+            "off by one": (swap("[t - 1]", "[np.minimum(t, len(alphas) - 1)]"), "x_{t+1}"),
+            "off by one, out of the array": (swap("[t - 1]", "[t]"), None),
+            "off by one, early": (swap("np.cumprod(alphas)", "np.append(1, np.cumprod(alphas))"),
+                                  "x_{t−1}"),
+            "no roots": (swap("np.sqrt", ""), "Both roots"),
+            "no root of the noise": (swap("np.sqrt(1 - alpha_bar)", "(1 - alpha_bar)"),
+                                     "needs a standard deviation"),
+            "no root of the data": (swap("np.sqrt(alpha_bar)", "alpha_bar"), "data's factor"),
+            "exchanged": (swap("np.sqrt(alpha_bar) * x0 + np.sqrt(1 - alpha_bar) * noise",
+                               "np.sqrt(alpha_bar) * noise + np.sqrt(1 - alpha_bar) * x0"),
+                          "exchanged"),
+            "noise of the last step": (swap("np.sqrt(1 - alpha_bar)",
+                                            "np.sqrt(1 - alphas[t - 1])[:, None]"),
+                                       "last step alone is added"),
+            "sum for product": (swap("np.cumprod", "np.cumsum"), None),
+            "no axis": (swap("[:, None]", ""), None),
+            "first time for all": (swap("[t - 1]", "[t * 0 + t[0] - 1]"), "of the first one"),
+            "product of all": (swap("np.cumprod(alphas)[t - 1]", "np.prod(alphas) + 0 * t"), None),
+            "no noise": (swap(" + np.sqrt(1 - alpha_bar) * noise", ""), "without noise"),
+        },
+    ),
+    "posterior-any-step": Planted(
+        right=[
+            """
+def step_back_to(x0, xt, s, t, alpha_bar):
+    if s == 0:
+        return x0, 0.0
+    alpha = alpha_bar[t] / alpha_bar[s]
+    variance = 1 / (alpha / (1 - alpha) + 1 / (1 - alpha_bar[s]))
+    mean = alpha**0.5 / (1 - alpha) * xt + alpha_bar[s] ** 0.5 / (1 - alpha_bar[s]) * x0
+    return variance * mean, variance
+""",
+            """
+import torch
+def step_back_to(x0, xt, s, t, alpha_bar):
+    x0, xt, alpha_bar = x0.float(), xt.float(), alpha_bar.float()
+    link = torch.sqrt(torch.prod(alpha_bar[s + 1:t + 1] / alpha_bar[s:t]))
+    gain = link * (1 - alpha_bar[s]) / (1 - alpha_bar[t])
+    mean = torch.sqrt(alpha_bar[s]) * x0 + gain * (xt - torch.sqrt(alpha_bar[t]) * x0)
+    return mean, (1 - alpha_bar[s]) * (1 - gain * link)
+""",
+        ],
+        wrong={
+            "to t − 1": (swap("alpha_bar[s]", "alpha_bar[t - 1]"), "back to t − 1"),
+            "α of one step": (swap("alpha = now / before", "alpha = now / alpha_bar[t - 1]"),
+                              "from t − 1 to t is used"),
+            "ᾱ for α": (swap("alpha = now / before", "alpha = now"), "has ᾱ_t where"),
+            "off by one": (swap("alpha_bar[t]", "alpha_bar[t - 1]",
+                                "alpha_bar[s]", "alpha_bar[s - 1]"), "Off by one"),
+            "standard deviation": (swap("x0 + of_xt * xt, (1 - alpha) * (1 - before) / (1 - now)",
+                                        "x0 + of_xt * xt, np.sqrt((1 - alpha) * (1 - before)"
+                                        " / (1 - now))"), "standard deviation"),
+            "variance of the way up": (swap("xt, (1 - alpha) * (1 - before) / (1 - now)",
+                                            "xt, 1 - alpha"), "steps up"),
+            "variance of q(x_s|x_0)": (swap("xt, (1 - alpha) * (1 - before) / (1 - now)",
+                                            "xt, 1 - before"), "x_t tells more"),
+            "exchanged": (swap("of_x0 * x0 + of_xt * xt", "of_x0 * xt + of_xt * x0"),
+                          "exchanged"),
+            "no roots": (swap("np.sqrt", ""), "roots of both"),
+            "without x_t": (swap("of_x0 * x0 + of_xt * xt", "np.sqrt(before) * x0"),
+                            "ignores x_t"),
+            "only the mean": (swap(", (1 - alpha) * (1 - before) / (1 - now)", ""),
+                              "two things"),
+            "variance of every component": (swap("(1 - alpha) * (1 - before) / (1 - now)",
+                                                 "(1 - alpha) * (1 - before) / (1 - now) + 0 * x0"),
+                                            "one number"),
+            "undefined at s = 0": ("""
+def step_back_to(x0, xt, s, t, alpha_bar):
+    alpha, before = alpha_bar[t] / alpha_bar[s], alpha_bar[s]
+    variance = 1 / (alpha / (1 - alpha) + 1 / (1 - before))
+    mean = np.sqrt(alpha) / (1 - alpha) * xt + np.sqrt(before) / (1 - before) * x0
+    return variance * mean, variance
+""", "s = 0"),
+        },
+    ),
+    "denoising-sum-estimate": Planted(
+        right=[
+            """
+def denoising_sum(x0, x0_hat, t, alpha_bar):
+    estimates = []
+    for i, time in enumerate(t):
+        now, before = alpha_bar[time], alpha_bar[time - 1]
+        alpha = now / before
+        weight = before**0.5 * (1 - alpha) / (1 - now)
+        variance = (1 - alpha) * (1 - before) / (1 - now)
+        square = sum((a - b) ** 2 for a, b in zip(x0[i], x0_hat[i]))
+        estimates.append((len(alpha_bar) - 2) * weight**2 * square / (2 * variance))
+    return np.array(estimates)
+""",
+            """
+import torch
+def denoising_sum(x0, x0_hat, t, alpha_bar):
+    snr = 1 / (1 / alpha_bar.float() - 1)
+    weight = (snr[t - 1] - snr[t]) / 2 * (len(alpha_bar) - 2)
+    return weight * torch.nn.functional.mse_loss(x0_hat.float(), x0.float(),
+                                                 reduction="none").sum(dim=1)
+""",
+        ],
+        wrong={
+            "one term": (swap("len(snr[1:]) * ", ""), "term at t"),
+            "T terms": (swap("len(snr[1:])", "len(snr)"), "counts T terms"),
+            "no half": (swap("0.5 * ", ""), "½ is missing"),
+            "no half, one term": (swap("0.5 * ", "", "len(snr[1:]) * ", ""),
+                                  "stands for the sum"),
+            "mean over components": (swap("np.sum", "np.mean"), "mean over the components"),
+            "mean over all": (swap("axis=1)", "axis=1).mean()", "weight * np.sum",
+                                   "(weight * np.sum", "axis=1).mean()", "axis=1)).mean()"),
+                              "mean over the examples"),
+            "sign": (swap("snr[t - 2] - snr[t - 1]", "snr[t - 1] - snr[t - 2]"), "sign"),
+            "off by one": (swap("snr[t - 2] - snr[t - 1]",
+                                "snr[t - 1] - snr[np.minimum(t, len(snr) - 1)]"), "Off by one"),
+            "log SNR": (swap("alpha_bar[1:] / (1 - alpha_bar[1:])",
+                             "np.log(alpha_bar[1:] / (1 - alpha_bar[1:]))"), "log SNR"),
+            "no difference": (swap("(snr[t - 2] - snr[t - 1])", "snr[t - 1]"),
+                              "difference of two SNRs"),
+            "difference of alpha bar": (swap(" / (1 - alpha_bar[1:])", ""), "two ᾱ"),
+            "no weight": (swap(" * (snr[t - 2] - snr[t - 1])", ""), "no weight"),
+            "norm, not squared": (swap("np.sum((x0 - x0_hat) ** 2, axis=1)",
+                                       "np.linalg.norm(x0 - x0_hat, axis=1)"), "not its root"),
+            "weight of the noise": (swap("snr[t - 1])", "snr[t - 1]) / snr[t - 1]"),
+                                    "noise's error"),
+            "sum over the wrong axis": (swap("axis=1", "axis=0"), None),
+        },
+    ),
+    "ancestral-width": Planted(
+        right=[
+            """
+prediction = "narrower"
+rows = []
+for row in range(2):
+    for T in COUNTS:
+        schedule = NoiseSchedule.linear(T)
+        spread = 1.0
+        for t in range(T, 0, -1):
+            now, before = schedule.alpha_bar(t), schedule.alpha_bar(t - 1)
+            alpha = now / before
+            factor = np.sqrt(before) * (1 - alpha) / (1 - now) * denoise(1.0, now)
+            factor += np.sqrt(alpha) * (1 - before) / (1 - now)
+            noise = (1 - alpha) * (1 - before) / (1 - now) if row == 0 else 1 - alpha
+            spread = factor**2 * spread + noise * (t > 1)
+        rows.append(spread / C)
+ratios = np.reshape(rows, (2, 3))
+""",
+            """
+import torch
+generator = torch.Generator().manual_seed(1)
+table = torch.empty(2, len(COUNTS))
+for column, T in enumerate(COUNTS):
+    schedule = NoiseSchedule.linear(T)
+    x = torch.randn(2, SAMPLES, generator=generator)  # a row for each variance
+    for t in range(T, 0, -1):
+        now, before, alpha = schedule.alpha_bar(t), schedule.alpha_bar(t - 1), schedule.alpha(t)
+        x0_hat = now**0.5 * C / (now * C + 1 - now) * x
+        x = (before**0.5 * (1 - alpha) * x0_hat + alpha**0.5 * (1 - before) * x) / (1 - now)
+        if t > 1:
+            small = (1 - alpha) * (1 - before) / (1 - now)
+            sigma = torch.tensor([small, 1 - alpha]).sqrt()
+            x = x + sigma[:, None] * torch.randn(2, SAMPLES, generator=generator)
+    table[:, column] = x.var(dim=1) / C
+ratios, prediction = table, "narrower"
+""",
+        ],
+        wrong={
+            "noise in the last step": (swap("t > 1", "t > 0"), "noise in the last step"),
+            "variance for deviation": (swap("np.sqrt(variance)", "variance"),
+                                       "needs a standard deviation"),
+            "no noise": (swap("if t > 1:", "if False:"), "No noise is added"),
+            "ends at t = 2": (swap("range(num_steps, 0, -1)", "range(num_steps, 1, -1)"),
+                              "last step is missing"),
+            "not divided": (swap("x.var() / C", "x.var()"), "divide them by C"),
+            "standard deviation": (swap("x.var() / C", "x.std() / np.sqrt(C)"),
+                                   "standard deviations"),
+            "rows exchanged": (swap("(False, True)", "(True, False)"), "rows are exchanged"),
+            "transposed": (swap("for wide in (False, True)])", "for wide in (False, True)]).T"),
+                           "Rows and columns"),
+            "upside down": (swap("x.var() / C", "C / x.var()"), "upside down"),
+            "ᾱ for α": (swap("1 - schedule.alpha(t)", "1 - schedule.alpha_bar(t)"),
+                        "has 1 − ᾱ_t where"),
+            "another prediction": (swap('"narrower"', '"equal"'), "contradicts its first row"),
+            "a prediction in other words": (swap('"narrower"', '"smaller"'), "must be one of"),
+        },
+    ),
+}

@@ -1,0 +1,255 @@
+from planted import Planted, swap
+
+PLANTED = {
+    "mixture-noisy-score": Planted(
+        right=[
+            """
+import torch
+def noisy_score(x, alpha_bar, weights, means, variances):
+    x = x.clone().requires_grad_(True)
+    v = alpha_bar * variances + (1 - alpha_bar)
+    components = torch.distributions.Independent(torch.distributions.Normal(
+        alpha_bar**0.5 * means, v.sqrt()[:, None].expand(means.shape)), 1)
+    mixture = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(probs=weights), components)
+    return torch.autograd.grad(mixture.log_prob(x).sum(), x)[0]
+""",
+            """
+def noisy_score(x, alpha_bar, weights, means, variances):
+    result = np.zeros(x.shape)
+    for i in range(len(x)):
+        logs, scores = [], []
+        for w, mean, variance in zip(weights, means, variances):
+            v = alpha_bar * variance + 1 - alpha_bar
+            logs.append(np.log(w) + stats.norm.logpdf(x[i], alpha_bar**0.5 * mean, v**0.5).sum())
+            scores.append((alpha_bar**0.5 * mean - x[i]) / v)
+        r = np.exp(np.array(logs) - max(logs))
+        result[i] = (r / r.sum()) @ np.array(scores)
+    return result
+""",
+        ],
+        wrong={
+            "sign": (swap("return -", "return "), "sign is reversed"),
+            "weights": (swap("(responsibilities / variances)[:, :, None]",
+                             "(weights / variances)[:, None]"), "averaged with the weights"),
+            "sum": (swap("(responsibilities / variances)[:, :, None]",
+                         "(1 / variances)[:, None]"), "are summed"),
+            "nearest": (swap("(responsibilities / variances)",
+                             "(np.eye(len(weights))[responsibilities.argmax(axis=1)] / variances)"),
+                        "nearest component"),
+            "no weights": (swap("np.log(weights)", "0 * weights"), "lack the weights"),
+            "no normalisation": (swap(" - x.shape[1] / 2 * np.log(variances)", ""),
+                                 "lack the normalisation"),
+            "one dimension": (swap("x.shape[1] / 2", "0.5"), "one dimension"),
+            "power d": (swap("x.shape[1] / 2", "x.shape[1]"), "power −d of σ"),
+            "means by alpha": (swap("np.sqrt(alpha_bar)", "alpha_bar"), "scaled by ᾱ;"),
+            "means of the data": (swap("np.sqrt(alpha_bar) * means", "means"),
+                                  "those of the data"),
+            "no noise": (swap(" + 1 - alpha_bar", ""), "lack that of the noise"),
+            "score of the data": (swap("np.sqrt(alpha_bar) * means", "means",
+                                       "alpha_bar * variances + 1 - alpha_bar", "variances"),
+                                  "score of the data"),
+            "unscaled variances": (swap("alpha_bar * variances", "variances"), "not scaled by ᾱ"),
+            "root of the noise": (swap("+ 1 - alpha_bar", "+ np.sqrt(1 - alpha_bar)"),
+                                  "not its square root"),
+            "sigma": (swap("variances = alpha_bar * variances + 1 - alpha_bar",
+                           "variances = np.sqrt(alpha_bar * variances + 1 - alpha_bar)"),
+                      "standard deviations"),
+            "no half": (swap("/ (2 * variances)", "/ variances"), None),
+            "underflow": (swap("softmax(log_joint, axis=1)",
+                               "np.exp(log_joint) / np.exp(log_joint).sum(axis=1, keepdims=True)"),
+                          "overflow"),
+        },
+    ),
+    "langevin-step-bias": Planted(
+        right=[
+            """
+generator = np.random.default_rng(5)
+x = np.zeros((3, num_chains))
+d = step_sizes[:, None]
+for _ in range(num_steps):
+    x += -d * x / variance + (2 * d) ** 0.5 * generator.normal(size=x.shape)
+measured, limit = np.mean(x**2, axis=1), 1.2
+""",
+            """
+import torch
+torch.manual_seed(1)
+measured = []
+for d in step_sizes:
+    x = torch.zeros(num_chains)
+    for _ in range(num_steps):
+        x = x * (1 - d / variance) + torch.randn(num_chains) * (2 * d) ** 0.5
+    measured.append(float(x.var()))
+measured = torch.tensor(measured)
+limit = torch.tensor(2.0) * variance
+""",
+        ],
+        wrong={
+            "standard deviation": (swap("x.var()", "x.std()"), "standard deviations"),
+            "root of delta": (swap("np.sqrt(2 * step_size)", "np.sqrt(step_size)"), "√(2δ)"),
+            "no root": (swap("np.sqrt(2 * step_size)", "2 * step_size"), "without the root"),
+            "root of 2": (swap("np.sqrt(2 * step_size)", "np.sqrt(2) * step_size"),
+                          "both factors"),
+            "half a step": (swap("- step_size * x", "- 0.5 * step_size * x",
+                                 "np.sqrt(2 * step_size)", "np.sqrt(step_size)"),
+                            "half the step size"),
+            "half the drift": (swap("- step_size * x", "- 0.5 * step_size * x"),
+                               "drift is half"),
+            "downhill": (swap("x - step_size", "x + step_size"), "run away"),
+            "score of N(0, 1)": (swap(" / variance", ""), "another density"),
+            "sigma": (swap("/ variance", "/ variance**0.5"), "s where s² belongs"),
+            "times the variance": (swap("* x / variance", "* x * variance"), "multiplied by s²"),
+            "no noise": (swap(" + np.sqrt(2 * step_size) * noise", ""), "variance is 0"),
+            "one noise": (swap("standard_normal(num_chains)", "standard_normal()"),
+                          "other noise for each chain"),
+            "not measured": ("measured, limit = np.full(3, variance), 2 * variance",
+                             "for every step size"),
+            "one step": (swap("range(num_steps)", "range(1)"), "one step gives"),
+            "limit s2": (swap("limit = 2 * variance", "limit = variance"), "at once"),
+            "limit inverse": (swap("limit = 2 * variance", "limit = 2 / variance"), "inverse"),
+            "limit sigma": (swap("limit = 2 * variance", "limit = 2 * variance**0.5"),
+                            "s where s²"),
+            "limit infinite": (swap("limit = 2 * variance", "limit = np.inf"), "`limit` is inf"),
+        },
+    ),
+    "reverse-drift-eta": Planted(
+        right=[
+            """
+def drift(x, score, beta, eta):
+    velocity = -beta * (x + score) / 2
+    noise_variance = (eta * beta**0.5) ** 2
+    return velocity - noise_variance * score / 2
+""",
+            """
+import torch
+def drift(x, score, beta, eta):
+    return torch.stack([-x * beta / 2, -score * beta / 2, -score * beta * eta**2 / 2]).sum(dim=0)
+""",
+        ],
+        wrong={
+            "all signs": (swap("-0.5", "0.5"), "factor of −dτ"),
+            "sign of the score": (swap("x + (1", "x - (1"), "sign of the score"),
+            "sign of x": (swap("(x +", "(-x +"), "term with x is reversed"),
+            "no halves": (swap("0.5 * ", ""), "in both terms"),
+            "no half with x": (swap("(x +", "(2 * x +"), "½ of the term with x"),
+            "ODE": (swap("(1 + eta**2) * ", ""), "drift of the ODE"),
+            "SDE": (swap("(1 + eta**2)", "2"), "for every η"),
+            "eta for its square": (swap("eta**2", "eta"), "η where η² belongs"),
+            "twice": (swap("eta**2", "2 * eta**2"), "compensated twice"),
+            "no 1": (swap("(1 + eta**2)", "eta**2"), "stays without noise"),
+            "minus": (swap("1 + eta**2", "1 - eta**2"), "not less"),
+            "root of beta": (swap("0.5 * beta", "0.5 * beta**0.5"), "√β"),
+            "no score": (swap(" + (1 + eta**2) * score", ""), "forward drift"),
+        },
+    ),
+    "flow-log-likelihood": Planted(
+        right=[
+            """
+from scipy.integrate import solve_ivp
+def log_likelihood(x, velocity, divergence, taus):
+    n = len(x)
+    def both(tau, state):
+        return np.concatenate([velocity(state[:n], tau), divergence(state[:n], tau)])
+    state = solve_ivp(both, (0, 1), np.concatenate([x, np.zeros(n)]), rtol=1e-6).y[:, -1]
+    return state[n:] - state[:n] ** 2 / 2 - np.log(2 * np.pi) / 2
+""",
+            """
+import torch
+def log_likelihood(x, velocity, divergence, taus):
+    log_p = torch.zeros(len(x))
+    for i in range(len(taus) - 1):  # the midpoint method
+        step = taus[i + 1] - taus[i]
+        middle = x + step / 2 * velocity(x, taus[i])
+        tau = taus[i] + step / 2
+        log_p = log_p + step * divergence(middle, tau)
+        x = x + step * velocity(middle, tau)
+    return log_p + torch.distributions.Normal(0.0, 1.0).log_prob(x)
+""",
+        ],
+        wrong={
+            "sign": (swap("integral + step", "integral - step"), "density falls"),
+            "no normal": (swap("stats.norm.logpdf(x) + integral", "integral"),
+                          "integral alone"),
+            "no integral": (swap("logpdf(x) + integral", "logpdf(x)"), "divergence is missing"),
+            "normal at the data": (swap("x = x + step * velocity(x, tau)",
+                                        "y = y + step * velocity(y, tau)",
+                                        "divergence(x, tau)", "divergence(y, tau)",
+                                        "integral = np.zeros(len(x))",
+                                        "y, integral = x, np.zeros(len(x))"),
+                                   "evaluated at the data; it belongs to the end"),
+            "no constant": (swap("stats.norm.logpdf(x)", "-x**2 / 2"), "½ log 2π"),
+            "constant twice": (swap("stats.norm.logpdf(x)", "-x**2 / 2 - np.log(2 * np.pi)"),
+                               "lacks its ½"),
+            "square without half": (swap("stats.norm.logpdf(x)", "-x**2 - np.log(2 * np.pi) / 2"),
+                                    "square in the normal density"),
+            "density": (swap("stats.norm.logpdf(x) + integral",
+                             "np.exp(stats.norm.logpdf(x) + integral)"), "not its logarithm"),
+            "negative": (swap("return stats.norm.logpdf(x) +", "return -stats.norm.logpdf(x) -"),
+                         "−log p"),
+            "divergence at the data": (swap("integral = np.zeros(len(x))",
+                                            "data, integral = x, np.zeros(len(x))",
+                                            "divergence(x, tau)", "divergence(data, tau)"),
+                                       "at the data for all times"),
+            "equal steps": (swap("np.diff(taus)", "np.ones(len(taus) - 1) / (len(taus) - 1)"),
+                            "steps are taken to be equal"),
+            "no step": (swap("integral + step *", "integral +"), "steps are missing"),
+            "one step": (swap("np.diff(taus)", "[1.0]"), None),
+            "towards the data": (swap("x = x + step", "x = x - step"), None),
+        },
+    ),
+    "guided-ode-variance": Planted(
+        right=[
+            """
+def guided_variance(c2, s2, w):
+    return c2 * (s2 / c2) ** w
+""",
+            """
+import torch
+def guided_variance(c2, s2, w):
+    log_c2, log_s2 = torch.log(torch.tensor(c2)), torch.log(torch.tensor(s2))
+    return torch.exp(log_c2 + w * (log_s2 - log_c2))
+""",
+            """
+from genmodels import diffusion
+def guided_variance(c2, s2, w):
+    def gaussian(variance):
+        return lambda x, a: np.sqrt(a) * variance / (1 - (1 - variance) * a) * x
+    denoiser = diffusion.guided(gaussian(s2), gaussian(c2), w)
+    ends = diffusion.NoiseSchedule([1 - 1e-9, 1e-12])
+    return diffusion.ode(denoiser, ends, np.ones(1), tolerance=1e-9)[0] ** 2
+""",
+        ],
+        wrong={
+            "standard deviation": (swap("return c2 ** (1 - w) * s2**w",
+                                        "return (c2 ** (1 - w) * s2**w) ** 0.5"),
+                                   "standard deviation"),
+            "c and s are deviations": (swap("return c2 ** (1 - w) * s2**w",
+                                            "return (c2 ** (1 - w) * s2**w) ** 2"),
+                                       "takes c2 and s2"),
+            "exchanged": (swap("c2 ** (1 - w) * s2**w", "c2**w * s2 ** (1 - w)"),
+                          "w for 1 − w"),
+            "other convention": (swap("c2 ** (1 - w) * s2**w", "c2**-w * s2 ** (1 + w)"),
+                                 "other papers"),
+            "c = 1": (swap("c2 ** (1 - w) * s2**w", "s2**w"), "c = 1"),
+            "no power of c": (swap("c2 ** (1 - w)", "c2"), "drop out"),
+            "tilted": (swap("c2 ** (1 - w) * s2**w", "1 / ((1 - w) / c2 + w / s2)"),
+                       "tilted density"),
+            "average": (swap("return c2 ** (1 - w) * s2**w",
+                             "return max((1 - w) * c2 + w * s2, 0.0)"),
+                        "a variance is positive"),
+            "average of deviations": (swap("c2 ** (1 - w) * s2**w",
+                                           "((1 - w) * c2**0.5 + w * s2**0.5) ** 2"),
+                                      "averages the standard"),
+            "SDE": ("""
+from scipy.integrate import solve_ivp
+def guided_variance(c2, s2, w):
+    def rate(lam, v):
+        a = 1 / (1 + np.exp(2 * lam))
+        score = -(1 - w) / (1 - (1 - c2) * a) - w / (1 - (1 - s2) * a)
+        return -2 * (1 - a) * ((1 + 2 * score) * v + 1)
+    return solve_ivp(rate, (10, -10), [1.0], rtol=1e-8, atol=1e-10).y[0, -1]
+""", "variance of the SDE"),
+            "sum of the powers": (swap(" * s2**w", " + s2**w"), None),
+        },
+    ),
+}

@@ -1,0 +1,189 @@
+"""Answers planted into a kernel: right ones are accepted, wrong ones refused, by name where known.
+
+For each chapter one kernel runs what stands above the exercises, then each answer and the check
+of the notebook. Nothing may end in a traceback.
+"""
+
+import ast
+import importlib
+import os
+
+import identities
+import jupyter_client
+import pytest
+from planted import Planted, Swap
+
+from genmodels import exercises
+
+TASKS = exercises.load()
+CHAPTERS = {path.stem: path for path in identities.notebooks()}
+WITH_EXERCISES = sorted({task.chapter for task in TASKS.values()})
+each_chapter = pytest.mark.parametrize("chapter", WITH_EXERCISES, scope="module")
+GENERIC = {  # answers that are no answers, for a function f
+    "raises": "def {f}(*a, **k):\n    raise KeyError('no')",
+    "exits": "def {f}(*a, **k):\n    raise SystemExit",
+    "None": "def {f}(*a, **k):\n    a = 1",
+    "wrong shape": "def {f}(*a, **k):\n    return np.zeros((2, 3, 5, 7))",
+    "text": "def {f}(*a, **k):\n    return 'seven'",
+    "NaN": "def {f}(*a, **k):\n    return np.nan",
+    "no function": "{f} = 3.25e17",
+    "never ends": "def {f}(*a, **k):\n    while True:\n        pass",
+}
+GENERIC_VALUES = {"None": "{f} = None", "text": "{f} = 'seven'", "NaN": "{f} = float('nan')",
+                  "wrong shape": "{f} = np.zeros((2, 3, 5, 7))", "a function": "{f} = print"}
+
+
+def tagged(chapter: str, tag: str) -> list[str]:
+    return [cell["source"] for cell in identities.cells_of(CHAPTERS[chapter])
+            if tag in cell["metadata"].get("tags", [])]
+
+
+def names_checked(source: str) -> tuple[str, list[str]]:
+    """Return the exercise and the names of the answers in a call of check."""
+    call = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") == "check")
+    return ast.literal_eval(call.args[0]), [ast.unparse(argument) for argument in call.args[1:]]
+
+
+def by_exercise(chapter: str, tag: str) -> dict[str, str]:
+    """Return the cells with a tag by the exercise of the check that follows or is in them."""
+    cells, found, waiting = identities.cells_of(CHAPTERS[chapter]), {}, []
+    for cell in cells:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] != "code":
+            continue
+        if tag == "exercise" and tag in tags:
+            waiting.append(cell["source"])
+        elif tag in tags and "check(" in cell["source"]:
+            found[names_checked(cell["source"])[0]] = cell["source"]
+        if tag == "exercise" and "check" in tags:
+            found[names_checked(cell["source"])[0]] = "\n".join(waiting)
+            waiting = []
+    return found
+
+
+def without_check(source: str) -> str:
+    """Return a cell without its calls of check."""
+    lines = source.splitlines()
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, ast.Expr) and ast.unparse(node).startswith("check("):
+            del lines[node.lineno - 1:node.end_lineno]
+    return "\n".join(lines)
+
+
+class Kernel:
+    """A fresh kernel; `run` returns what a cell prints and the name of what it raises."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"GENMODELS_BUDGET": "quick"}
+        self.manager, self.client = jupyter_client.manager.start_new_kernel(env=environment)
+
+    def run(self, source: str, timeout: float = 120) -> tuple[str, str]:
+        printed, raised = [], []
+
+        def hook(message: dict) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream" and content["name"] == "stdout":
+                printed.append(content["text"])
+            elif message["msg_type"] == "error":
+                raised.append(f"{content['ename']}: {content['evalue']}")
+
+        self.client.execute_interactive(source, timeout=timeout, output_hook=hook,
+                                        store_history=False)
+        return "".join(printed), "".join(raised)
+
+    def stop(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def kernel(chapter):
+    started = Kernel()
+    for source in tagged(chapter, "exercise-setup"):
+        assert started.run(source)[1] == ""
+    assert started.run("import numpy as np; from genmodels import exercises")[1] == ""
+    yield started
+    started.stop()
+
+
+def planted(chapter: str) -> dict[str, Planted]:
+    return importlib.import_module(f"planted.{chapter}").PLANTED
+
+
+def source_of(answer: str | Swap, reference: str) -> str:
+    return answer if isinstance(answer, str) else answer.source(reference)
+
+
+def feedback(kernel: Kernel, stub: str, answer: str, check: str) -> str:
+    assert kernel.run(stub)[1] == ""
+    if answer:
+        assert kernel.run(answer)[1] == "", answer
+    printed, raised = kernel.run(check)
+    assert raised == "", f"{answer}\n{raised}"
+    return printed
+
+
+@each_chapter
+def test_every_exercise_has_its_cells_and_planted_answers(chapter):
+    names = {name for name, task in TASKS.items() if task.chapter == chapter}
+    for tag in ("exercise", "check", "solution"):
+        assert by_exercise(chapter, tag).keys() == names, tag
+    answers = planted(chapter)
+    assert answers.keys() == names
+    for name in names:
+        assert len(answers[name].right) >= 2, name
+        assert len(answers[name].wrong) >= 4, name
+
+
+@each_chapter
+def test_stub_is_reported_and_the_solution_accepted(chapter, kernel):
+    stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
+    for name, solution in by_exercise(chapter, "solution").items():
+        assert feedback(kernel, stubs[name], "", checks[name]).startswith("Still the stub"), name
+        told = feedback(kernel, stubs[name], without_check(solution), checks[name])
+        assert told.startswith("Right."), f"{name}: {told}"
+
+
+@each_chapter
+def test_other_right_answers_are_accepted(chapter, kernel):
+    stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
+    solutions = by_exercise(chapter, "solution")
+    for name, answers in planted(chapter).items():
+        for answer in answers.right:
+            source = source_of(answer, without_check(solutions[name]))
+            told = feedback(kernel, stubs[name], source, checks[name])
+            assert told.startswith("Right."), f"{name}: {told}\n{source}"
+
+
+@each_chapter
+def test_wrong_answers_are_refused_by_name(chapter, kernel):
+    stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
+    solutions, failures = by_exercise(chapter, "solution"), []
+    for name, answers in planted(chapter).items():
+        for mistake, (answer, phrase) in answers.wrong.items():
+            source = source_of(answer, without_check(solutions[name]))
+            told = feedback(kernel, stubs[name], source, checks[name])
+            if not told.startswith("Not yet: ") or (phrase or "") not in told:
+                failures.append(f"{name}, {mistake}: {told!r}, expected {phrase!r}")
+    assert not failures, "\n".join(failures)
+
+
+@each_chapter
+def test_answers_that_are_none(chapter, kernel):
+    stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
+    assert kernel.run("exercises.TIME_LIMIT = 0.5")[1] == ""
+    failures = []
+    for name, check in checks.items():
+        answers = names_checked(check)[1]
+        callables = f"def {answers[0]}" in stubs[name] or f"class {answers[0]}" in stubs[name]
+        for mistake, template in (GENERIC if callables else GENERIC_VALUES).items():
+            source = "\n".join(template.format(f=answer) for answer in answers
+                               if answer.isidentifier())
+            told = feedback(kernel, stubs[name], source, check)
+            if not told.startswith("Not yet: "):
+                failures.append(f"{name}, {mistake}: {told!r}")
+            if mistake == "never ends" and "stopped after" not in told:
+                failures.append(f"{name}, {mistake}: {told!r}")
+    kernel.run(f"exercises.TIME_LIMIT = {exercises.TIME_LIMIT}")
+    assert not failures, "\n".join(failures)
