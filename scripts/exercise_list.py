@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import identities
 import yaml
 
+import identities
 from genmodels import exercises
 
 PAGE = identities.CHAPTERS / "appendix" / "exercises.md"

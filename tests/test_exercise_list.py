@@ -2,10 +2,10 @@
 
 import re
 
-import exercise_list
-import identities
 import pytest
 
+import exercise_list
+import identities
 from genmodels import exercises
 
 LISTED = exercise_list.all_exercises()

@@ -8,11 +8,11 @@ import ast
 import importlib
 import os
 
-import identities
 import jupyter_client
 import pytest
 from planted import Planted, Swap
 
+import identities
 from genmodels import exercises
 
 TASKS = exercises.load()

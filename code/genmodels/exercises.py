@@ -228,7 +228,7 @@ def ask(function: Callable, /, **inputs: Any) -> Any:
             if not isinstance(error, TypeError | AttributeError | ValueError | RuntimeError):
                 break
             continue
-        if result is ... or isinstance(result, tuple) and any(part is ... for part in result):
+        if result is ... or (isinstance(result, tuple) and any(part is ... for part in result)):
             raise Stub
         for (name, value), argument in zip(inputs.items(), arguments):
             if isinstance(value, np.ndarray) and not np.array_equal(
@@ -326,10 +326,10 @@ def compare(got: Any, expected: Any, *, what: str = "the result", tested: str = 
                  f"{pattern(got, expected, error)}.")
 
 
-def agree(got: Any, expected: Any, error: float = 0.0) -> bool:
-    """Return whether two arrays agree up to rounding, relative to the largest element, and error.
+def agree(got: Any, expected: Any, error: Any = 0.0, relative: Any = 0.0) -> bool:
+    """Return whether two arrays agree up to rounding, relative to the largest element, and errors.
 
-    Sizes below `error` or of different shape do not agree; neither does NaN.
+    Arrays of different shape do not agree; neither does what is not finite.
     """
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape or not np.all(np.isfinite(got)):

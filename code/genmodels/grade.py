@@ -233,7 +233,7 @@ def kill(process: subprocess.Popen) -> None:
 
 
 class Judged(ast.NodeTransformer):
-    """Replace check("name", …) by a call of the judge, under a name that the notebook cannot know."""
+    """Replace check("name", …) by a call of the judge, under a name that nobody can know."""
 
     def __init__(self, judge: str) -> None:
         self.judge = judge

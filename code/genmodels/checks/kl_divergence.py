@@ -83,8 +83,9 @@ def kl_monte_carlo(answer):
                        {name: (value, spread / np.sqrt(n))
                         for name, (value, spread) in mistakes.items()})
         # a variance estimated from n terms has the relative error sqrt((kurtosis − 1)/n)
-        compare_relative(number(standard_error, "the standard error"), std / np.sqrt(n),
-                         2.5 * np.sqrt((kurtosis - 1) / n), "the standard error, nats", {
+        compare(number(standard_error, "the standard error"), std / np.sqrt(n),
+                what="the standard error, nats", relative=2.5 * np.sqrt((kurtosis - 1) / n),
+                mistakes={
             "This is the standard deviation of one term, not of the mean of all.": std,
             "This is a variance: the square root is missing.": std**2 / n,
             "This is the variance of one term.": std**2,
@@ -261,8 +262,8 @@ def kl_heavy_tails(infinite, estimate, standard_error):
             (mean / np.log(2), std / np.sqrt(n) / np.log(2)),
     })
     # a variance estimated from n terms has the relative error sqrt((kurtosis − 1)/n)
-    compare_relative(standard_error, std / np.sqrt(n), 2.5 * np.sqrt((kurtosis - 1) / n),
-                     "the standard error, nats", {
+    compare(standard_error, std / np.sqrt(n), what="the standard error, nats",
+            relative=2.5 * np.sqrt((kurtosis - 1) / n), mistakes={
         "This is the standard deviation of one term, not of the mean of all.": std,
         "This is a variance: the square root is missing.": std**2 / n,
         "The standard deviation is divided by n; how does the error of a mean fall with n?":
@@ -296,12 +297,3 @@ def compare_random(got, expected, error, what, mistakes):
         need(abs(got - value) > 5 * spread, f"{what} came out as {got:.4g}. {name}")
     raise NotYet(f"{what} came out as {got:.4g}, and that is not right: it differs by more than "
                  "five standard errors.")
-
-
-def compare_relative(got, expected, relative, what, mistakes):
-    """Compare a positive number up to a relative error; the mistakes up to the same one."""
-    if abs(got / expected - 1) <= relative:
-        return
-    for name, value in mistakes.items():
-        need(abs(got / value - 1) > relative, f"{what} came out as {got:.4g}. {name}")
-    raise NotYet(f"{what} came out as {got:.4g}, and that is not right.")

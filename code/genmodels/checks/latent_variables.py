@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from genmodels import gaussian
-from genmodels.exercises import NotYet, ask, compare, exercise, need, show, to_numpy
+from genmodels.exercises import ask, compare, exercise, need, show, to_numpy
 from genmodels.linear_gaussian import LinearGaussian
 from genmodels.mixture import GaussianMixture
 
@@ -210,7 +210,7 @@ def prior_samples_needed(growth, needed):
     need(isinstance(growth, str) and growth in words,
          f"`growth` must be one of {', '.join(map(repr, words))}.")
     got = to_array(needed)
-    compare_relative(got, expected, relative, "the number of samples", {
+    compare(got, expected, what="the number of samples", relative=relative, mistakes={
         "The error 0.1 enters as it is; the variance of a mean falls like 1/n, its error like "
         "1/√n.": (second - 1) / 0.1,
         "This is the relative standard deviation over the error; it takes its square.":
@@ -327,16 +327,3 @@ def to_array(value):
     need(not isinstance(got, dict) and all(np.shape(part) == np.shape(parts[0]) for part in parts),
          "an array of six numbers is needed.")
     return np.asarray(got, dtype=float)
-
-
-def compare_relative(got, expected, relative, what, mistakes):
-    """Compare positive numbers up to relative errors; the mistakes up to the same ones."""
-    need(got.shape == expected.shape,
-         f"{what} has shape {got.shape}, expected {expected.shape}.")
-    need(np.all(np.isfinite(got)), f"{what} came out as {show(got)}.")
-    if np.all(np.abs(got - expected) <= relative * expected):
-        return
-    for name, value in mistakes.items():
-        need(not np.all(np.abs(got - value) <= relative * value),
-             f"{what} came out as {show(got)}. {name}")
-    raise NotYet(f"{what} came out as {show(got)}, and that is not right.")

@@ -246,15 +246,6 @@ FIRST, LAST, C, D = 6.0, -8.0, 0.5, 16  # as in the setup cell of the notebook
 BATCH, REPEATS = 64, 2000
 
 
-def judge(got, expected, what, relative, mistakes):
-    """Like `compare`, for a measurement whose error is relative: a mistake enlarges it, too."""
-    if abs(got - expected) <= relative * abs(expected):
-        return
-    for name, value in mistakes.items():
-        need(abs(got - value) > relative * abs(value), f"{what} came out as {show(got)}. {name}")
-    compare(got, expected, what=what, error=relative * abs(expected))
-
-
 @exercise(
     "spread-the-times", kind="explore", difficulty=2, minutes=25, identities=("D5",),
     right="The gain costs nothing, and training uses it. It adds to that of a schedule with a low "
@@ -288,8 +279,8 @@ def spread_the_times(means, variances):
          f"{show(got_variances[1])} nats². All times of a batch are the same: u was not spread by "
          "i.")
     for i, which in enumerate(("independent", "spread")):
-        judge(got_means[i], mean, f"the mean with {which} times, nats",
-              5 * np.sqrt(expected[i] / REPEATS) / mean, {
+        compare(got_means[i], mean, what=f"the mean with {which} times, nats",
+                relative=5 * np.sqrt(expected[i] / REPEATS) / mean, mistakes={
             "A factor ½ is missing.": 2 * mean,
             "The sign is wrong: the SNR falls.": -mean,
             "The derivative of the log SNR with respect to τ is missing.": mean / (FIRST - LAST),
@@ -300,7 +291,8 @@ def spread_the_times(means, variances):
             "This is the sum over the batch; the batch's loss is the mean.": mean * BATCH,
         })
     for i, which in enumerate(("independent", "spread")):
-        judge(got_variances[i], expected[i], f"the variance with {which} times, nats²", relative, {
+        compare(got_variances[i], expected[i], what=f"the variance with {which} times, nats²",
+                relative=relative, mistakes={
             "This is the variance of one sample; asked is that of a batch's mean.":
                 expected[0] * BATCH,
             "This is the variance of one sample at its own time: spread times act on a whole "
