@@ -1,6 +1,6 @@
 """Change the reference solutions automatically and count which changes the checks refuse.
 
-    python benchmarks/mutations.py [CHAPTER ...] [--survivors]
+    python benchmarks/mutations.py [CHAPTER ...]
 
 Each mutant changes one operator, constant, axis, slice or function of one reference solution. It
 is put before the exercise's check in a process of its chapter. Prints the counts by exercise, and
@@ -11,6 +11,7 @@ import argparse
 import ast
 import contextlib
 import copy
+import datetime
 import io
 import os
 import subprocess
@@ -19,6 +20,27 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+RESULTS = ROOT / "benchmarks" / "results" / "mutations.md"
+HEAD = """\
+# Mutations of the reference solutions
+
+Written by `benchmarks/mutations.py`, which says what a mutant is.
+"""
+NOISE = "minus normal noise of mean 0 has the same distribution as plus"
+# Why a mutant that is accepted is right: (exercise, part of the change) -> reason.
+REASONS = {
+    ("ancestral-width", "rng.standard_normal"): NOISE,
+    ("spread-the-times", "rng.standard_normal"): NOISE,
+    ("langevin-step-bias", "noise"): NOISE,
+    ("missed-mode", "eps_"): NOISE,
+    ("draw-answers", "rng.standard_normal"): NOISE,
+    ("one-sample-loss", "torch.randn_like"): NOISE,
+    ("sample-latent", "noise"): NOISE,
+    ("gradient-noise", "1 - noise -> 1 + noise"): NOISE,
+    ("gradient-noise", "-0.5"): "the sign of f is no matter for the variance of the estimates",
+    ("shifted-posterior", "post_mean"): "the gap is quadratic in the shift",
+    ("prior-samples-needed", "- h"): "the prior is symmetric: h and -h have the same density",
+}
 LIMIT = 3.0  # seconds for one mutant
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
              ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt,
@@ -112,14 +134,15 @@ def run_chapter(chapter: str) -> list[tuple[str, str, str, str]]:
     from genmodels import exercises
     os.environ["GENMODELS_BUDGET"] = "quick"
     rows = []
-    start: dict = {"__name__": "__main__"}
-    for setup in test_exercises.tagged(chapter, "exercise-setup"):
-        exec(compile(setup, "setup", "exec"), start)
+    stubs = test_exercises.by_exercise(chapter, "exercise")
+    setups = test_exercises.tagged(chapter, "exercise-setup")
     for name, solution in test_exercises.by_exercise(chapter, "solution").items():
+        before = "\n".join([*setups, stubs[name]])  # a stub may define what its answer needs
         reference = test_exercises.without_check(solution)
         _, answers = test_exercises.names_checked(solution)
         for change, source in [("(reference)", reference), *mutants(reference)]:
-            space = dict(start)
+            space: dict = {"__name__": "__main__"}
+            exec(compile(before, "before", "exec"), space)
             try:
                 with contextlib.redirect_stdout(io.StringIO()), exercises.time_limit(LIMIT):
                     exec(compile(source, "mutant", "exec"), space)
@@ -140,7 +163,6 @@ def run_chapter(chapter: str) -> list[tuple[str, str, str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("chapters", nargs="*")
-    parser.add_argument("--survivors", action="store_true", help="print the mutants accepted")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:
@@ -149,9 +171,9 @@ def main() -> None:
         return
     from genmodels import exercises
     tasks = exercises.load()
-    chapters = arguments.chapters or sorted({task.chapter for task in tasks.values()})
+    everything = sorted({task.chapter for task in tasks.values()})
     lines, survivors, refused, total = [], [], 0, 0
-    for chapter in chapters:
+    for chapter in arguments.chapters or everything:
         printed = subprocess.run([sys.executable, __file__, chapter, "--inside"], check=True,
                                  capture_output=True, text=True).stdout
         rows = [ast.literal_eval(line) for line in printed.splitlines() if line.startswith("('")]
@@ -161,11 +183,22 @@ def main() -> None:
             lines.append(f"| {chapter} | {name} | {len(statuses)} | {len(statuses) - accepted} |")
             print(lines[-1], flush=True)
             total, refused = total + len(statuses), refused + len(statuses) - accepted
-        new = [f"* {row[0]}, {row[1]}" for row in rows if row[2] == "right"]
-        survivors += new
-        if arguments.survivors:
-            print("\n".join(new))
-    print(f"{refused} of {total} mutants refused: {refused / total:.1%}")
+        survivors += [f"* {row[0]}, {row[1]}: {reason(row[0], row[1])}"
+                      for row in rows if row[2] == "right"]
+    summary = f"{refused} of {total} mutants refused: {refused / total:.1%}."
+    print("\n".join(survivors), summary, sep="\n")
+    if not arguments.chapters:
+        RESULTS.write_text("\n".join([
+            HEAD, f"{datetime.date.today()}: {summary}", "", "## Accepted, and why", "",
+            *survivors, "", "## By exercise", "", "| chapter | exercise | mutants | refused |",
+            "| --- | --- | ---: | ---: |", *lines, ""]), encoding="utf-8")
+
+
+def reason(name: str, change: str) -> str:
+    """Return why a mutant of an exercise is right, or that nobody has said so."""
+    found = [why for (exercise, part), why in REASONS.items()
+             if exercise == name and part in change]
+    return found[0] if found else "NOT EXPLAINED"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["Exercise", "Feedback", "NotYet", "ask", "check", "compare", "evaluate", "exercise",
+           "load", "need", "number"]
+
 KINDS = ("derive", "build", "explore")
 STATUSES = ("right", "not yet", "stub", "error", "time-out")
 TIME_LIMIT = 10.0  # seconds that testing an answer may take
@@ -67,6 +70,8 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Feedback:
+    """What `evaluate` says of an answer."""
+
     status: str  # one of STATUSES
     text: str
 

@@ -38,6 +38,8 @@ from typing import Any
 
 from genmodels import exercises
 
+__all__ = ["Limits", "grade", "main"]
+
 SECTION = "## Exercises"  # what stands before it belongs to no exercise
 COLUMNS = ["notebook", "chapter", "exercise", "status", "feedback"]
 
@@ -131,8 +133,20 @@ def is_check(node: ast.AST) -> bool:
 
 
 def grade(path: Path, limits: Limits) -> tuple[list[list[str]], bool]:
-    """Return the rows of a notebook and whether it was graded: run to its end but for cells left
-    out, each of which cost its own exercise."""
+    """Run a notebook and return its rows, and whether it was graded.
+
+    Args:
+        path: the notebook.
+        limits: on time and memory.
+
+    Returns:
+        A row of `COLUMNS` for each exercise of the chapter; and True if the notebook was run to
+        its end, but for cells that were left out after they had ended the process or taken too
+        long.
+
+    Raises:
+        ValueError: for a file that is no notebook, or that has no check of an exercise.
+    """
     submission = read(path)
     lost: dict[str, tuple[str, str]] = {}
     skipped: set[int] = set()
@@ -337,6 +351,7 @@ def table(rows: list[list[str]]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Grade the notebooks named on the command line, print the table and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m genmodels.grade", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -296,7 +296,7 @@ error = np.std(differences) / len(differences) ** 0.5
             "no prior": (swap("np.log(share) + ", ""), "without p(h|x)"),
             "equal shares": (swap("np.log(share)", "np.log(0.5)"), "count equally"),
             "exchanged shares": (swap("np.log(share)", "np.log(share[::-1])"), "exchanged"),
-            "on the training data": (swap("y_test", "y_train"), None),
+            "on the training data": (swap("y_test", "y_train"), "measured on y_train"),
             "one probability": (swap("y_train.mean(axis=0)", "np.full(7, y_train.mean())"),
                                 "may give each its own"),
             "one half": (swap("y_train.mean(axis=0)", "np.full(7, 0.5)"), "every pixel ½"),

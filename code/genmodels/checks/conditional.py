@@ -263,7 +263,7 @@ def digit_without_label(answer):
 def draw_answers(answer):
     rng = np.random.default_rng(0)
     n, k, d, std = 20_000, 2, 3, 1.4
-    W, U, b = rng.normal(size=(d, k)), rng.normal(size=(d, 2)), rng.normal(size=d)
+    W, U, b = 2 * rng.normal(size=(d, k)), rng.normal(size=(d, 2)), rng.normal(size=d)
     A, a = 1.5 * rng.normal(size=(k, 2)), np.array([1.2, -0.8])
     x, log_var = np.array([0.7, -1.1]), np.array([-1.3, 0.9])
     seen = []
@@ -351,7 +351,7 @@ def regression_loses(gain, error):
     given_h, regression = log_p(test[:, None], strokes), log_p(test, train.mean(axis=0))
     right = difference.mean()
     # what a regression gives that is fitted by gradient steps, or the probabilities behind y_train
-    small = 0.01
+    small = 0.004
     compare(gain, right, what="gain, nats per answer", error=small, mistakes={
         "This is the gain of the regression over the model with h: the sign is reversed.": -right,
         "This is the gain per pixel; return it per answer.": right / 7,
@@ -366,7 +366,8 @@ def regression_loses(gain, error):
             gains(test, np.array([0.5, 0.5])).mean(),
         "`share` is exchanged: 0.3 belongs to the first stroke.":
             gains(test, share[::-1]).mean(),
-        "This is the gain on y_train.": gains(train).mean(),
+        "This is measured on y_train. The figure of a model is that of y_test.":
+            gains(train).mean(),
         "This is the log-likelihood of the model with h; subtract that of the regression.":
             (difference + regression).mean(),
         "This is the log-likelihood of the regression.": regression.mean(),
@@ -378,6 +379,8 @@ def regression_loses(gain, error):
     paired = difference.std(ddof=1) / math.sqrt(n)
     latent = difference + regression
     compare(error, paired, what="error, nats per answer", error=paired / 100, mistakes={
+        "This is measured on y_train. The figure of a model is that of y_test.":
+            gains(train).std(ddof=1) / math.sqrt(n),
         "This is the standard deviation of the differences, not the error of their mean.":
             paired * math.sqrt(n),
         "This adds the errors of the two figures as if they were independent. They are measured "
