@@ -12,8 +12,8 @@ from genmodels import exercises, grade
 
 CHAPTER = "kl_divergence"  # needs NumPy only
 LIMITS = grade.Limits(cell_time=20.0)
-SOLUTIONS = {name: test_exercises.without_check(source) for name, source
-             in test_exercises.by_exercise(CHAPTER, "solution").items()}
+SOLUTIONS = {name: test_exercises.without_check(source).removeprefix("# Solution\n")
+             for name, source in test_exercises.by_exercise(CHAPTER, "solution").items()}
 NAMES = list(SOLUTIONS)
 BAD = NAMES[1]  # the exercise that a submission spoils
 

@@ -92,7 +92,8 @@ def read(path: Path) -> Submission:
     in_section = False
     for kind, source, tags in all_cells:
         in_section |= kind == "markdown" and SECTION in source.splitlines()
-        if kind == "code" and "solution" not in tags and not source.startswith("# Solution"):
+        untagged = source.startswith("# Solution") and "exercise" not in tags
+        if kind == "code" and "solution" not in tags and not untagged:
             cells.append(source)
             inside.append(in_section and "exercise-setup" not in tags)
     checked = [names_checked(source) for source in cells]
@@ -287,6 +288,7 @@ def work() -> None:
     shell.history_manager.enabled = False
     hidden = f"_{secrets.token_hex(8)}"
     shell.ast_transformers.append(Judged(hidden))
+    before = ""  # what the cell before raised: why the answer of a check is not defined
     for index, source in enumerate(job["cells"]):
         if index in job["skipped"]:
             continue
@@ -294,10 +296,10 @@ def work() -> None:
         shell.user_ns[hidden] = judge
         result = shell.run_cell(source, store_history=False)
         error = result.error_before_exec or result.error_in_exec
-        if error is not None:
-            for name in names_checked(source):
-                tell(exercise=name, status="error",
-                     text=f"{type(error).__name__}: {exercises.first_line(error)}")
+        raised = f"{type(error).__name__}: {exercises.first_line(error)}" if error else ""
+        for name in names_checked(source) if error else []:
+            tell(exercise=name, status="error", text=before or raised)
+        before = raised
     tell(done=True)
 
 
