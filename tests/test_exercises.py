@@ -9,6 +9,7 @@ import importlib
 import os
 
 import jupyter_client
+import numpy as np
 import pytest
 from planted import Planted, Swap
 
@@ -139,8 +140,9 @@ def test_every_exercise_has_its_cells_and_planted_answers(chapter):
 @each_chapter
 def test_stub_is_reported_and_the_solution_accepted(chapter, kernel):
     stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
+    for name, check in checks.items():  # first all stubs, as in a notebook without solutions
+        assert feedback(kernel, stubs[name], "", check).startswith("Still the stub"), name
     for name, solution in by_exercise(chapter, "solution").items():
-        assert feedback(kernel, stubs[name], "", checks[name]).startswith("Still the stub"), name
         told = feedback(kernel, stubs[name], without_check(solution), checks[name])
         assert told.startswith("Right."), f"{name}: {told}"
 
@@ -187,3 +189,28 @@ def test_answers_that_are_none(chapter, kernel):
                 failures.append(f"{name}, {mistake}: {told!r}")
     kernel.run(f"exercises.TIME_LIMIT = {exercises.TIME_LIMIT}")
     assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize("name", ["kl-diagnoal", "", None, 3, ["kl-diagonal"]])
+def test_a_name_that_does_not_exist(name, capsys):
+    exercises.check(name, 1.0)
+    assert "no exercise named" in capsys.readouterr().out
+
+
+def test_a_misspelt_name_gets_a_hint(capsys):
+    exercises.check("kl-diagnoal", 1.0)
+    assert "kl-diagonal" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answers", [(), (np.sin, np.sin)])
+def test_a_wrong_number_of_answers(answers, capsys):
+    exercises.check("kl-diagonal", *answers)
+    assert "needs 1 answer after the name" in capsys.readouterr().out
+
+
+def test_a_student_who_interrupts_is_obeyed():
+    def interrupted(mean, log_var):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exercises.check("kl-diagonal", interrupted)

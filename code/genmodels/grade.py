@@ -272,7 +272,7 @@ def work() -> None:
     def tell(**message: Any) -> None:
         report.write(json.dumps({**message, "token": token}) + "\n")
 
-    evaluate, changed = own_copy(exercises.EXERCISES), guarded()
+    evaluate, changed = own_copy(), guarded()
     limit_memory(job["memory"])
 
     def judge(name: str, *answers: Any) -> None:
@@ -303,7 +303,7 @@ def work() -> None:
     tell(done=True)
 
 
-def own_copy(loaded: dict[str, exercises.Exercise]) -> Callable[..., exercises.Feedback]:
+def own_copy() -> Callable[..., exercises.Feedback]:
     """Return `evaluate` of the modules loaded so far, and make notebooks import fresh ones."""
     import genmodels
     evaluate = exercises.evaluate
@@ -312,7 +312,6 @@ def own_copy(loaded: dict[str, exercises.Exercise]) -> Callable[..., exercises.F
             del sys.modules[module]
     for name in ("exercises", "checks"):
         vars(genmodels).pop(name, None)
-    exercises.load = lambda: loaded
     return evaluate
 
 
