@@ -101,6 +101,12 @@ def link(listed: Listed, text: str) -> str:
     return f"[{text}](../{listed.chapter.relative_to(identities.CHAPTERS).as_posix()}#{slug})"
 
 
+def description(task: exercises.Exercise) -> str:
+    """Return the line below the heading of an exercise."""
+    labels = "".join(f" · ({name})" for name in task.identities)
+    return f"{task.kind} · {STARS[task.difficulty]} · {task.minutes} minutes{labels}"
+
+
 def page(listed: list[Listed]) -> str:
     """Return the whole page as MyST Markdown."""
     chapters = list(dict.fromkeys(item.chapter for item in listed))
@@ -113,15 +119,10 @@ def page(listed: list[Listed]) -> str:
         counts = " | ".join(str(kinds[kind]) for kind in exercises.KINDS)
         lines.append(f"| {name} | {counts} | {kinds.total()} |")
     for chapter in chapters:
-        lines += ["", f"## {identities.title_of(chapter)}", "",
-                  "| exercise | kind | difficulty | minutes | identities |",
-                  "| --- | --- | --- | ---: | --- |"]
+        lines += ["", f"## {identities.title_of(chapter)}", ""]
         for item in listed:
             if item.chapter == chapter:
-                task = item.task
-                lines.append(
-                    f"| {link(item, item.heading)} | {task.kind} | {STARS[task.difficulty]} | "
-                    f"{task.minutes} | {', '.join(f'({name})' for name in task.identities)} |")
+                lines.append(f"* {link(item, item.heading)}: {description(item.task)}")
     lines += ["", "## By identity", "", "| identity | exercises |", "| --- | --- |"]
     for label in identities.REQUIRED:
         using = [link(item, f"{identities.title_of(item.chapter)}, {item.number}")

@@ -33,11 +33,7 @@ def test_numbered_in_order_and_described_as_registered(chapter):
     assert [item.number for item in items] == list(range(1, len(items) + 1))
     text = "\n\n".join(cell["source"] for cell in identities.cells_of(chapter))
     for item in items:
-        task = item.task
-        labels = "".join(f" · ({name})" for name in task.identities)
-        line = (f"*{task.kind} · {exercise_list.STARS[task.difficulty]} · "
-                f"{task.minutes} minutes{labels}*")
-        assert f"### {item.heading}\n\n{line}\n" in text
+        assert f"### {item.heading}\n\n*{exercise_list.description(item.task)}*\n" in text
 
 
 @pytest.mark.parametrize("chapter", exercise_list.chapters_in_order(), ids=lambda p: p.stem)
