@@ -16,6 +16,7 @@ import io
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,7 +173,7 @@ def main() -> None:
     from genmodels import exercises
     tasks = exercises.load()
     everything = sorted({task.chapter for task in tasks.values()})
-    lines, survivors, refused, total = [], [], 0, 0
+    lines, survivors, all_statuses = [], [], Counter()
     for chapter in arguments.chapters or everything:
         printed = subprocess.run([sys.executable, __file__, chapter, "--inside"], check=True,
                                  capture_output=True, text=True).stdout
@@ -182,10 +183,14 @@ def main() -> None:
             accepted = statuses.count("right")
             lines.append(f"| {chapter} | {name} | {len(statuses)} | {len(statuses) - accepted} |")
             print(lines[-1], flush=True)
-            total, refused = total + len(statuses), refused + len(statuses) - accepted
+            all_statuses.update(statuses)
         survivors += [f"* {row[0]}, {row[1]}: {reason(row[0], row[1])}"
                       for row in rows if row[2] == "right"]
-    summary = f"{refused} of {total} mutants refused: {refused / total:.1%}."
+    total, accepted = all_statuses.total(), all_statuses["right"]
+    how = ", ".join(f"{count} {status}" for status, count in all_statuses.most_common()
+                    if status != "right")
+    summary = (f"{total - accepted} of {total} mutants refused: {1 - accepted / total:.1%}\n"
+               f"({how}; an error may be raised by the mutant's own cell).")
     print("\n".join(survivors), summary, sep="\n")
     if not arguments.chapters:
         RESULTS.write_text("\n".join([

@@ -42,6 +42,7 @@ def test_solutions_are_folded(chapter):
         if "solution" in cell["metadata"].get("tags", []) and cell["cell_type"] == "code":
             assert "hide-cell" in cell["metadata"]["tags"]
             assert cell["metadata"]["jupyter"] == {"source_hidden": True}
+            assert cell["metadata"]["cellView"] == "form"  # folded in Colab
             assert cell["source"].startswith("# Solution\n")
         elif "solution" in cell["metadata"].get("tags", []):
             assert re.match(r"<details class=\"solution\">\n<summary>", cell["source"])

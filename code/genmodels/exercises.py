@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 __all__ = ["Exercise", "Feedback", "NotYet", "ask", "check", "compare", "evaluate", "exercise",
-           "load", "need", "number"]
+           "load", "need", "number", "parts", "scalar"]
 
 KINDS = ("derive", "build", "explore")
 STATUSES = ("right", "not yet", "stub", "error", "time-out")
@@ -387,6 +387,22 @@ def number(value: Any, what: str) -> float:
     if not math.isfinite(array.item()):
         raise NotYet(f"{what} is {array.item()}.")
     return float(array.item())
+
+
+def parts(got: Any, *names: str) -> tuple:
+    """Return the parts of a result that must be as many numbers or arrays as there are names."""
+    if isinstance(got, np.ndarray) and got.ndim and len(got) == len(names):
+        got = tuple(got)  # a list, or one array of them
+    need(isinstance(got, tuple) and len(got) == len(names),
+         f"return {len(names)} results: {', '.join(names)}.")
+    return got
+
+
+def scalar(got: Any) -> np.ndarray:
+    """Return a result with one element as an array without axes; any other array as it is."""
+    need(not isinstance(got, tuple | dict), f"one number is needed, got a {type(got).__name__}.")
+    array = np.asarray(got)
+    return array.reshape(()) if array.size == 1 else array
 
 
 def show(array: Any, most: int = 4) -> str:

@@ -35,7 +35,7 @@ def usage(mean, log_var):
             "inactive": (swap("> 0.01", "<= 0.01"), "inactive"),
             "number": (swap("mean.var(axis=0) > 0.01", "(mean.var(axis=0) > 0.01).sum()"),
                        "number"),
-            "KL alone": (swap(", mean.var(axis=0) > 0.01", ""), "two things"),
+            "KL alone": (swap(", mean.var(axis=0) > 0.01", ""), "2 results"),
         },
     ),
     "free-nats": Planted(
@@ -82,7 +82,7 @@ def free_nats_cost(kl, free_nats):
             "gradient of shape (k,)": (swap("np.ones_like(kl) * (average > free_nats) / len(kl)",
                                             "(average > free_nats) * 1.0"),
                                        "with respect to the average"),
-            "cost alone": (swap("return cost, ", "return cost\n    return "), "two things"),
+            "cost alone": (swap("return cost, ", "return cost\n    return "), "2 results"),
         },
     ),
     "warm-up-schedules": Planted(

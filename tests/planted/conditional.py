@@ -125,7 +125,7 @@ def predict(x, W_x, b_x, W_y, b_y, noise_std):
     m = C @ W_x.T @ (x - b_x) / noise_std**2
     return W_y @ m + b_y, C
 """, "covariance of h given x"),
-            "mean alone": (swap(", cov_yy - gain @ W_x @ W_y.T", ""), "return two arrays"),
+            "mean alone": (swap(", cov_yy - gain @ W_x @ W_y.T", ""), "return 2 results"),
         },
     ),
     "digit-without-label": Planted(

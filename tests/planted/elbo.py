@@ -55,7 +55,7 @@ def elbo_and_gap(log_prior, log_likelihood, q):
                           "return elbo / np.log(2), (logsumexp(log_joint) - elbo) / np.log(2)"),
                      "bits"),
             "one number": (swap("return elbo, logsumexp(log_joint) - elbo", "return elbo"),
-                           "two numbers"),
+                           "2 results"),
         },
     ),
     "elbo-entropy": Planted(

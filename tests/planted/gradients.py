@@ -48,7 +48,7 @@ def two_mean_fields(cov):
                 " - np.sum(np.log(outside)))"), "not the best ones"),
             "no determinant": (swap("log_det - np", "-np"), "log determinant of the covariance"),
             "two results": (swap("return inside, first, outside, second", "return inside, first"),
-                            "four results"),
+                            "4 results"),
             "mean of logs": (swap("np.sum(np.log(outside))", "np.mean(np.log(outside))"), None),
         },
     ),

@@ -162,7 +162,7 @@ def step_back_to(x0, xt, s, t, alpha_bar):
             "without x_t": (swap("of_x0 * x0 + of_xt * xt", "np.sqrt(before) * x0"),
                             "ignores x_t"),
             "only the mean": (swap(", (1 - alpha) * (1 - before) / (1 - now)", ""),
-                              "two things"),
+                              "2 results"),
             "variance of every component": (swap("(1 - alpha) * (1 - before) / (1 - now)",
                                                  "(1 - alpha) * (1 - before) / (1 - now) + 0 * x0"),
                                             "one number"),

@@ -63,7 +63,7 @@ def quote(log_weights, K):
             "underflow": (swap("logsumexp(groups, axis=2)", "np.log(np.exp(groups).sum(axis=2))"),
                           "0 or infinite in floating point"),
             "the bound alone": (swap("per_point.mean(), np.std(per_point, ddof=1) / np.sqrt(n)",
-                                     "per_point.mean()"), "return 2 values"),
+                                     "per_point.mean()"), "return 2 results"),
         },
     ),
     "log-normal-weights": Planted(
@@ -114,7 +114,7 @@ def uneven(tau, gap):
             "two of three": ("""
 def uneven(tau, gap):
     return np.exp(tau**2) - 1, (np.exp(tau**2) - 1) / (2 * gap)
-""", "return 3 values"),
+""", "return 3 results"),
         },
     ),
     "bits-of-any-range": Planted(

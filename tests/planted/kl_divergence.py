@@ -106,7 +106,7 @@ def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
     return kl, 0.7002 / np.sqrt(num_samples)
 """, "with rng"),
             "own generator": (swap("rng.normal", "np.random.default_rng(7).normal"), "with rng"),
-            "estimate only": (swap(", sem(log_ratio)", ""), "two numbers"),
+            "estimate only": (swap(", sem(log_ratio)", ""), "2 results"),
         },
     ),
     "kl-nonnegative-terms": Planted(

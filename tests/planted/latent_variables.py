@@ -118,7 +118,7 @@ def prior_estimate(log_likelihoods):
             "one number": ("""
 def prior_estimate(log_likelihoods):
     return logsumexp(log_likelihoods) - np.log(len(log_likelihoods))
-""", "two numbers"),
+""", "2 results"),
         },
     ),
     "evidence-small-matrices": Planted(

@@ -42,7 +42,7 @@ def from_v(v, xt, alpha_bar):
             "other order": (swap("a * xt - s * v, noise", "noise, a * xt - s * v"),
                             "order is x_0"),
             "levels along the components": (swap("[:, None]", ""), None),
-            "two results": (swap(", -noise / s", ""), "tuple of three"),
+            "two results": (swap(", -noise / s", ""), "3 results"),
         },
     ),
     "denoiser-of-a-data-set": Planted(
@@ -209,7 +209,7 @@ def elbo_weights(tau):
             "v as the noise": (swap(" * np.cos(np.pi * tau / 2) ** 2", ""),
                                "weight of the noise's error"),
             "only one": (swap("noise, noise * np.cos(np.pi * tau / 2) ** 2", "noise"),
-                         "tuple of two"),
+                         "2 results"),
         },
     ),
     "spread-the-times": Planted(

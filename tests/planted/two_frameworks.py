@@ -71,7 +71,7 @@ def same_padding(size, kernel, stride):
             "at the end": (swap("zeros // 2, zeros - zeros // 2", "0, zeros"), "at the end"),
             "one window too many": (swap("(windows - 1)", "windows"), "size 5, kernel 1, stride 1"),
             "half zeros": (swap("zeros - zeros // 2", "zeros / 2"), None),
-            "sum only": (swap("zeros // 2, zeros - zeros // 2", "zeros"), "two numbers"),
+            "sum only": (swap("zeros // 2, zeros - zeros // 2", "zeros"), "2 results"),
         },
     ),
     "adam-epsilon": Planted(

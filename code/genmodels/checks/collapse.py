@@ -5,15 +5,8 @@ import math
 import numpy as np
 
 from genmodels import gaussian
-from genmodels.exercises import ask, compare, exercise, need, number
+from genmodels.exercises import ask, compare, exercise, number, parts
 from genmodels.linear_gaussian import LinearGaussian
-
-
-def two(got, names):
-    """Return the two parts of an answer."""
-    parts = tuple(got) if isinstance(got, np.ndarray) and got.ndim else got
-    need(isinstance(parts, tuple) and len(parts) == 2, f"return two things, {names}.")
-    return parts
 
 
 @exercise(
@@ -35,7 +28,7 @@ def active_units(answer):
                     for m, v in zip(means[:, None], np.exp(log_vars))]
                    for means, log_vars in zip(mean, log_var)])  # (n, k)
     expected, active = kl.mean(axis=0), np.array([1, 0, 0, 0, 1, 0, 1.0])
-    got_kl, got = two(ask(answer, mean=mean, log_var=log_var), "the KL and the active dimensions")
+    got_kl, got = parts(ask(answer, mean=mean, log_var=log_var), "the KL", "the active dimensions")
     tested = "n = 40, k = 7"
     compare(got_kl, expected, what="the KL of each dimension, nats", tested=tested, mistakes={
         "This is twice the divergence: a factor ½ is missing.": 2 * expected,
@@ -87,7 +80,7 @@ def free_nats(answer):
         above = np.array([value > free for value in average])
         gradient = np.tile(above / n, (n, 1))
         tested = f"n = 6, k = 5, {free:g} free nats"
-        got, got_gradient = two(ask(answer, kl=kl, free_nats=free), "the cost and its gradient")
+        got, got_gradient = parts(ask(answer, kl=kl, free_nats=free), "the cost", "its gradient")
         plain = float(np.sum(average))
         compare(got, cost, what="the cost, nats", tested=tested, mistakes={
             "This takes the maximum for each example; average over the batch before it.":

@@ -8,14 +8,8 @@ from scipy.special import expit, logsumexp
 from scipy.stats import bernoulli
 
 from genmodels import gaussian
-from genmodels.exercises import ask, compare, exercise, need, number, show
+from genmodels.exercises import ask, compare, exercise, need, number, parts, show
 from genmodels.linear_gaussian import LinearGaussian
-
-
-def two(got, *names):
-    """Return the two parts of an answer that must be a tuple."""
-    need(isinstance(got, tuple) and len(got) == 2, f"return two arrays: {' and '.join(names)}.")
-    return got
 
 
 def like(value, sample):
@@ -126,8 +120,8 @@ def unseen_half(answer):
         def gain(noise_cov, cov_xx=cov_xx, cov_yx=cov_yx):
             return cov_yx @ np.linalg.pinv(cov_xx + noise_cov * np.eye(len(cov_xx)))
 
-        mean, cov = two(ask(answer, x=x, W_x=W_x, b_x=b_x, W_y=W_y, b_y=b_y, noise_std=std),
-                        "mean", "covariance")
+        mean, cov = parts(ask(answer, x=x, W_x=W_x, b_x=b_x, W_y=W_y, b_y=b_y, noise_std=std),
+                          "the mean", "the covariance")
         tested = f"d_x = {d_x}, d_y = {d_y}, k = {k}, noise_std = {std}"
         compare(mean, right_mean, what="the mean of p(y|x)", tested=tested, mistakes={
             "This is the mean of p(y): x plays no part.": b_y,
@@ -196,7 +190,7 @@ def digit_without_label(answer):
     joint = np.exp(bounds) * prior  # (n, c), harmless numbers
     expected, labels = np.log(joint.sum(axis=1)), np.log(joint / joint.sum(axis=1)[:, None])
     names = "the bound on log p(y)", "log p(x|y)"
-    got = two(ask(answer, log_bounds=bounds, prior=prior), *names)
+    got = parts(ask(answer, log_bounds=bounds, prior=prior), *names)
     tested = "five digits of four classes"
     need(not (np.shape(got[0]) == (n, c) and np.shape(got[1]) == (n,)),
          "the two arrays are exchanged: return the bound on log p(y) first.")
@@ -246,7 +240,7 @@ def digit_without_label(answer):
             np.argmax(labels, axis=1),
     })
     for shift in (-2000.0, 2000.0):
-        got = two(ask(answer, log_bounds=bounds[:3] + shift, prior=prior), *names)
+        got = parts(ask(answer, log_bounds=bounds[:3] + shift, prior=prior), *names)
         tested = f"bounds near {shift:.0f} nats"
         need(all(np.all(np.isfinite(part)) for part in got),
              f"tested with {tested}: {show(got[0])} for log p(y) and {show(got[1])} for "

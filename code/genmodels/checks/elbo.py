@@ -3,17 +3,8 @@
 import numpy as np
 
 from genmodels import gaussian
-from genmodels.exercises import ask, compare, exercise, need, show
+from genmodels.exercises import ask, compare, exercise, need, parts, show
 from genmodels.linear_gaussian import LinearGaussian
-
-
-def two_numbers(got, meaning):
-    """Return the two numbers of a result, in whichever container they came."""
-    if isinstance(got, np.ndarray) and got.shape == (2,):
-        got = tuple(got)
-    need(isinstance(got, tuple) and len(got) == 2,
-         f"your function must return two numbers, {meaning}.")
-    return got
 
 
 @exercise(
@@ -34,9 +25,9 @@ def elbo_discrete(answer):
 
     gap, to_prior, data = kl(q, posterior), kl(q, prior), q @ log_likelihood
     elbo = np.log(evidence) - gap  # the left-hand side of (B2)
-    got = two_numbers(
+    got = parts(
         ask(answer, log_prior=log_prior, log_likelihood=log_likelihood, q=q),
-        "the ELBO and the gap")
+        "the ELBO", "the gap")
     compare(got[0], elbo, what="the ELBO, nats", tested="K = 5", mistakes={
         "This is E_Q[log p(x|h)] alone: the divergence to the prior is missing.": data,
         "The divergence to the prior is added; it is subtracted.": data + to_prior,
@@ -72,9 +63,9 @@ def elbo_discrete(answer):
     })
 
     with_zeros = np.array([0.0, 0.3, 0.7, 0.0, 0.0])
-    got = two_numbers(
+    got = parts(
         ask(answer, log_prior=log_prior, log_likelihood=log_likelihood, q=with_zeros),
-        "the ELBO and the gap")
+        "the ELBO", "the gap")
     gap = kl(with_zeros, posterior)
     tested = "q = [0, 0.3, 0.7, 0, 0]"
     compare(got[0], np.log(evidence) - gap, what="the ELBO, nats", tested=tested)
@@ -86,8 +77,8 @@ def elbo_discrete(answer):
     rest = np.r_[posterior[:4] / posterior[:4].sum(), 0.0]
     q = np.r_[q[:4] / q[:4].sum(), 0.0]
     gap = kl(q, rest)
-    got = two_numbers(ask(answer, log_prior=log_prior, log_likelihood=far - low, q=q),
-                      "the ELBO and the gap")
+    got = parts(ask(answer, log_prior=log_prior, log_likelihood=far - low, q=q),
+                      "the ELBO", "the gap")
     tested = "log-likelihoods around −1000 and one of −2600"
     # 1e-3: an answer in float32 rounds numbers of size 1000 to about 1e-4.
     compare(got[0], np.log(evidence * posterior[:4].sum()) - 1000 - gap, error=1e-3,
@@ -116,8 +107,8 @@ def elbo_entropy(answer):
     energy, trace = data + prior, np.trace(q_cov)
     log_det = np.linalg.slogdet(q_cov)[1]
 
-    got = two_numbers(ask(answer, model=model, x=x, q_mean=q_mean, q_cov=q_cov),
-                      "E_Q[log p(x, h)] and the entropy")
+    got = parts(ask(answer, model=model, x=x, q_mean=q_mean, q_cov=q_cov),
+                      "E_Q[log p(x, h)]", "the entropy")
     compare(got[0], energy, what="E_Q[log p(x, h)], nats", tested="d = 4, k = 3", mistakes={
         "This is log p(x, h) at the mean of Q; the mean of a square is not the square of the mean.":
             model.log_joint(x, q_mean),
@@ -297,9 +288,9 @@ def bound_given_x(answer, bounded):
     given_x, data = of_x.posterior(x), of_y.expected_log_likelihood(y, *q)
     to_given_x = gaussian.kl_divergence(*q, *given_x)
 
-    got = two_numbers(
+    got = parts(
         ask(answer, model=model, num_seen=seen, v=v, q_mean=q[0], q_cov=q[1]),
-        "the bound and its gap")
+        "the bound", "its gap")
     tested = "d = 5, k = 3, num_seen = 2"
     compare(got[0], bound, what="the bound, nats", tested=tested, mistakes={
         "The prior is p(h); given x it is p(h|x).": of_y.elbo(y, *q),
@@ -336,9 +327,9 @@ def bound_given_x(answer, bounded):
         "This is the divergence to the prior p(h).":
             gaussian.kl_divergence(*q, np.zeros(k), np.eye(k)),
     })
-    tight = two_numbers(
+    tight = parts(
         ask(answer, model=model, num_seen=seen, v=v,
-            **dict(zip(("q_mean", "q_cov"), model.posterior(v)))), "the bound and its gap")
+            **dict(zip(("q_mean", "q_cov"), model.posterior(v)))), "the bound", "its gap")
     need(abs(tight[1]) < 1e-4, f"for Q = p(h|x,y) the gap must be 0, and came out as "
          f"{show(tight[1])}.")
 

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 
 from genmodels import gaussian
-from genmodels.exercises import NotYet, ask, compare, exercise, need, number, show, to_numpy
+from genmodels.exercises import NotYet, ask, compare, exercise, need, number, parts, show, to_numpy
 from genmodels.linear_gaussian import LinearGaussian
 
 
@@ -27,9 +27,7 @@ def mean_field_twice(answer):
     def second(variances):
         return gaussian.kl_divergence(zero, cov, zero, np.diag(variances))
 
-    got = ask(answer, cov=cov)
-    need(isinstance(got, tuple) and len(got) == 4,
-         "your function must return four results: variances, divergence, variances, divergence.")
+    got = parts(ask(answer, cov=cov), "variances", "divergence", "variances", "divergence")
     tested = "k = 3, a full covariance"
     compare(got[0], inside, what="the variances that minimise D[Q‖p]", tested=tested, mistakes={
         "This is the diagonal of the covariance: it minimises the other divergence.": outside,

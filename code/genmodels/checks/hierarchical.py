@@ -5,7 +5,7 @@ from scipy.stats import norm
 
 from genmodels import gaussian
 from genmodels.diffusion import NoiseSchedule
-from genmodels.exercises import ask, compare, exercise, need, number, show, to_numpy
+from genmodels.exercises import ask, compare, exercise, need, number, parts, show, to_numpy
 
 # two-layer-elbo ---------------------------------------------------------------------------------
 
@@ -166,9 +166,8 @@ def posterior_any_step(answer):
     x0, xt = rng.normal(size=(2, 4, 3))
 
     def result(s, t):
-        got = ask(answer, x0=x0, xt=xt, s=s, t=t, alpha_bar=alpha_bar)
-        need(isinstance(got, tuple) and len(got) == 2, "return two things, mean and variance.")
-        return got
+        return parts(ask(answer, x0=x0, xt=xt, s=s, t=t, alpha_bar=alpha_bar), "the mean",
+                     "the variance")
 
     for s, t in ((2, 5), (1, 6), (3, 4)):
         mean, variance = result(s, t)

@@ -7,16 +7,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from genmodels import bounds, gaussian
-from genmodels.exercises import ask, compare, exercise, need, number, show
-
-
-def parts(got, *names):
-    """Return the parts of an answer that must be as many numbers or arrays as there are names."""
-    if isinstance(got, np.ndarray) and got.ndim and len(got) == len(names):
-        got = tuple(got)  # a list, or one array of them
-    need(isinstance(got, tuple) and len(got) == len(names),
-         f"return {len(names)} values: {', '.join(names)}.")
-    return got
+from genmodels.exercises import ask, compare, exercise, need, number, parts, show
 
 
 @exercise(

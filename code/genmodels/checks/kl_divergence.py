@@ -4,7 +4,7 @@ import numpy as np
 from scipy import integrate
 
 from genmodels import gaussian
-from genmodels.exercises import NotYet, ask, compare, exercise, need, number, show
+from genmodels.exercises import NotYet, ask, compare, exercise, need, number, parts, scalar, show
 
 
 @exercise(
@@ -51,8 +51,8 @@ def kl_monte_carlo(answer):
     (mean0, std0), (mean1, std1), n = (1.1, 0.3), (-0.4, 2.2), 20_000
     q, p = (mean0, std0), (mean1, std1)
     results = [
-        pair(ask(answer, mean0=mean0, std0=std0, mean1=mean1, std1=std1, num_samples=n,
-                 rng=np.random.default_rng(seed)))
+        parts(ask(answer, mean0=mean0, std0=std0, mean1=mean1, std1=std1, num_samples=n,
+                  rng=np.random.default_rng(seed)), "the estimate", "its standard error")
         for seed in (0, 1)]
     mean, std, kurtosis = log_ratio_moments(q, p, drawn=q)
     ratio_of_norms = np.log(std1 / std0)
@@ -272,18 +272,6 @@ def kl_heavy_tails(infinite, estimate, standard_error):
 
 
 # What several tests use -------------------------------------------------------------------------
-
-
-def pair(got):
-    """Return the two results of an answer that must return two numbers."""
-    need((isinstance(got, tuple) or getattr(got, "ndim", 0) > 0) and len(got) == 2,
-         "two numbers are needed: return estimate, standard_error.")
-    return got
-
-
-def scalar(got):
-    """Return an array with one element without its axes; anything else as it is."""
-    return got.reshape(()) if isinstance(got, np.ndarray) and got.size == 1 else got
 
 
 def compare_random(got, expected, error, what, mistakes):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from genmodels import gaussian
-from genmodels.exercises import ask, compare, exercise, need, show, to_numpy
+from genmodels.exercises import ask, compare, exercise, need, parts, scalar, show, to_numpy
 from genmodels.linear_gaussian import LinearGaussian
 from genmodels.mixture import GaussianMixture
 
@@ -76,7 +76,7 @@ def prior_estimate(answer):
     expected = np.log(mean)
     variance = sum((value - mean) ** 2 for value in likelihoods) / (n - 1)
     relative = np.sqrt(variance / n) / mean
-    got = pair(ask(answer, log_likelihoods=log_likelihoods))
+    got = estimate_and_error(answer, log_likelihoods)
     tested = "n = 7 log-likelihoods from −8 to −2.1"
     compare(got[0], expected, what="log p̂(x), nats", tested=tested, mistakes={
         "This is the mean of the logarithms, a lower bound; the mean belongs inside the "
@@ -112,7 +112,7 @@ def prior_estimate(answer):
     })
     far = log_likelihoods - 1500
     far[3] = -2600.0  # one sample explains nothing
-    got = pair(ask(answer, log_likelihoods=far))
+    got = estimate_and_error(answer, far)
     need(np.all([np.all(np.isfinite(part)) for part in got]),
          f"tested with log-likelihoods from −2600 to −1502: the results came out as {show(got[0])} "
          f"and {show(got[1])}. The likelihoods themselves underflow or overflow.")
@@ -305,25 +305,18 @@ def proposal_width(answer):
 # What several tests use -------------------------------------------------------------------------
 
 
-def pair(got):
-    """Return the two results of an answer that must return two numbers, without axes."""
-    need((isinstance(got, tuple) or getattr(got, "ndim", 0) > 0) and len(got) == 2,
-         "two numbers are needed: return log_estimate, relative_error.")
+def estimate_and_error(answer, log_likelihoods):
+    """Return the two results of an answer, without axes."""
+    got = parts(ask(answer, log_likelihoods=log_likelihoods), "the logarithm of the estimate",
+                "its relative standard error")
     return tuple(scalar(part) for part in got)
-
-
-def scalar(got):
-    """Return an array with one element without its axes; anything else as an array."""
-    need(not isinstance(got, tuple | dict), f"one number is needed, got a {type(got).__name__}.")
-    array = np.asarray(got)
-    return array.reshape(()) if array.size == 1 else array
 
 
 def to_array(value):
     """Return an answer that is an array or a list of numbers as a float64 array."""
     # a list of tensors is converted one by one
     got = to_numpy(tuple(value) if isinstance(value, list) else value, "your array")
-    parts = got if isinstance(got, tuple) else [got]
-    need(not isinstance(got, dict) and all(np.shape(part) == np.shape(parts[0]) for part in parts),
-         "an array of six numbers is needed.")
+    arrays = got if isinstance(got, tuple) else [got]
+    shapes = {np.shape(array) for array in arrays}
+    need(not isinstance(got, dict) and len(shapes) == 1, "an array of six numbers is needed.")
     return np.asarray(got, dtype=float)

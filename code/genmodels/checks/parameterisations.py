@@ -3,7 +3,7 @@
 import numpy as np
 
 from genmodels import diffusion
-from genmodels.exercises import ask, compare, exercise, need, show, to_numpy
+from genmodels.exercises import ask, compare, exercise, need, parts, show, to_numpy
 from genmodels.mixture import GaussianMixture
 
 # predictions-from-v -----------------------------------------------------------------------------
@@ -24,9 +24,8 @@ def predictions_from_v(answer):
         xt, v = a * x0 + s * noise, a * noise - s * x0
         score = (a * x0 - xt) / s**2  # the gradient of the logarithm of the kernel
         a2, s2 = a**2, s**2
-        got = ask(answer, v=v, xt=xt, alpha_bar=alpha_bar)
-        need(isinstance(got, tuple) and len(got) == 3,
-             "return a tuple of three: the estimates of x_0, of the noise and of the score.")
+        got = parts(ask(answer, v=v, xt=xt, alpha_bar=alpha_bar), "the estimate of x_0",
+                    "that of the noise", "that of the score")
         tested = f"n = {n}, d = {d}"
         compare(got[0], x0, what="the estimate of x_0", tested=tested, mistakes={
             "The sign of v is wrong: with x_t = a x_0 + s ε and a v, the noise must cancel.":
@@ -200,9 +199,7 @@ def continuous_time_weights(answer):
         ratios[wanted] = (one - zero) ** 2
     noise, v = of_x0 / ratios["noise"], of_x0 / ratios["v"]
     rate = (level(tau - h) - level(tau + h)) / (2 * h)  # −dᾱ/dτ
-    got = ask(answer, tau=tau)
-    pair = got if isinstance(got, tuple) else tuple(got) if np.shape(got) == (2, 5) else ()
-    need(len(pair) == 2, f"return a tuple of two, w_ε and w_v; got {show_any(got)}.")
+    pair = parts(ask(answer, tau=tau), "w_ε", "w_v")
     tested, error = "τ = [0.15, 0.32, 0.55, 0.71, 0.88]", 1e-6  # of the differences: h² and eps/h
     compare(pair[0], noise, what="w_ε", tested=tested, error=error, mistakes={
         "A factor ½ is missing.": 2 * noise,
@@ -233,11 +230,6 @@ def continuous_time_weights(answer):
             noise * (1 - level(tau)),
         "The sign is wrong: a weight is positive.": -v,
     })
-
-
-def show_any(got):
-    """A short text for what `ask` returned."""
-    return f"{len(got)} results" if isinstance(got, tuple | dict) else show(got)
 
 
 # spread-the-times -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from genmodels.exercises import agree, ask, compare, exercise, need, number
+from genmodels.exercises import agree, ask, compare, exercise, need, number, parts
 
 
 @exercise(
@@ -72,11 +72,9 @@ def same_padding(answer):
     cases = list(itertools.product(range(5, 13), range(1, 6), range(1, 5)))
     table = []
     for size, kernel, stride in cases:
-        got = ask(answer, size=size, kernel=kernel, stride=stride)
-        parts = tuple(got) if isinstance(got, np.ndarray) and got.ndim == 1 else got
-        need(isinstance(parts, tuple) and len(parts) == 2,
-             "same_padding must return two numbers, the zeros before and after.")
-        table.append([number(part, "a number of zeros") for part in parts])
+        got = parts(ask(answer, size=size, kernel=kernel, stride=stride), "the zeros before",
+                    "the zeros after")
+        table.append([number(part, "a number of zeros") for part in got])
     table = np.array(table)
 
     def split(total):

@@ -8,7 +8,7 @@ from scipy.special import entr, expit, log_expit, logit, rel_entr
 
 from genmodels import gaussian
 from genmodels.datasets import BUNDLED
-from genmodels.exercises import ask, compare, exercise, need, show
+from genmodels.exercises import ask, compare, exercise, need, parts, show
 
 
 def bernoulli(x, p):
@@ -92,8 +92,7 @@ def grey_pixel_floor(answer):
 
 
 def split(answer, x, p, tested):
-    got = ask(answer, x=x, p=p)
-    need(isinstance(got, tuple) and len(got) == 2, "return a pair (floor, divergence).")
+    got = parts(ask(answer, x=x, p=p), "the floor", "the divergence")
     entropy = (entr(x) + entr(1 - x)).sum(axis=(1, 2))
     divergence = (rel_entr(x, p) + rel_entr(1 - x, 1 - p)).sum(axis=(1, 2))
     reverse = (rel_entr(p, np.clip(x, 1e-300, 1)) + rel_entr(1 - p, np.clip(1 - x, 1e-300, 1)))

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from genmodels import gaussian
-from genmodels.exercises import ask, compare, exercise, need, number, show
+from genmodels.exercises import ask, compare, exercise, need, number, parts, show
 
 
 def ask_tensors(answer, **inputs):
@@ -60,7 +60,7 @@ def elbo_terms_log_sigma(answer):
     kl = np.array([gaussian.kl_divergence(a, np.diag(np.exp(2 * b)), np.zeros(k), np.eye(k))
                    for a, b in zip(m, s)])
     raw, got = ask_tensors(answer, encoder=encoder, decoder=decoder, x=x, noise=noise)
-    need(isinstance(got, tuple) and len(got) == 2, "return a pair (log_likelihood, kl).")
+    got = parts(got, "the log-likelihood", "the KL")
     tested = f"n = {n}, {height} × {width} pixels, k = {k}"
     constant = 0.5 * np.log(2 * np.pi)
     d = height * width
@@ -143,8 +143,7 @@ def best_decoder_variance(answer):
         found = minimize_scalar(cost, bracket=(-4, 2), options={"xtol": 1e-10})
         variance, gain = np.exp(found.x), cost(0.0) - found.fun
         tested = f"{n} images of 3 × 5 pixels with errors of about {np.hypot(scale, offset):.1f}"
-        got = ask(answer, x=x, mean=mean)
-        need(isinstance(got, tuple) and len(got) == 2, "return a pair (variance, gain).")
+        got = parts(ask(answer, x=x, mean=mean), "the variance", "the gain")
         compare(got[0], variance, what="the variance", tested=tested, mistakes={
             "This is σ; the variance σ² is asked for.": np.sqrt(variance),
             "This is the squared error of an image; each of its pixels has a share.": d * variance,
@@ -313,13 +312,14 @@ def held_out_evaluation(answer):
         pixels = images.reshape(n, -1)
         cost, kl = (pixels**2).sum(axis=1), 0.4 * np.abs(pixels).sum(axis=1)
         losses = cost + kl
-        parts = [losses[start:start + batch_size] for start in range(0, n, batch_size)]
-        of_batches = np.array([part.mean() for part in parts])
-        full = np.concatenate([part for part in parts if len(part) == batch_size] or [losses])
+        batches = [losses[start:start + batch_size] for start in range(0, n, batch_size)]
+        of_batches = np.array([batch.mean() for batch in batches])
+        full = np.concatenate([batch for batch in batches if len(batch) == batch_size] or [losses])
         mean, error = losses.mean(), stats.sem(losses)
         tested = f"{n} images, batch_size = {batch_size}"
-        got = ask(answer, model=model, images=torch.tensor(images), batch_size=batch_size)
-        need(isinstance(got, tuple) and len(got) == 2, "return a pair (average, standard error).")
+        got = parts(
+            ask(answer, model=model, images=torch.tensor(images), batch_size=batch_size),
+            "the average", "its standard error")
         compare(got[0], mean, what="the average, nats per image", tested=tested, mistakes={
             "The model was in training mode: call `eval` first.": mean + 50,
             "This is the average of the batches' averages: the images of the small last batch "
@@ -332,10 +332,10 @@ def held_out_evaluation(answer):
             "The KL is missing.": cost.mean(),
             "This is the sum over the images; average them.": n * mean,
             "This is the sum over the images, divided by the number of batches.":
-                losses.sum() / len(parts),
+                losses.sum() / len(batches),
         })
         deviation = error * np.sqrt(n)
-        batches_error = stats.sem(of_batches) if len(parts) > 1 else 0.0
+        batches_error = stats.sem(of_batches) if len(batches) > 1 else 0.0
         compare(got[1], error, what="the standard error, nats per image", tested=tested, mistakes={
             "This is the standard deviation of one image's value; divide it by √n.": deviation,
             "This is the standard deviation over n; the average of n values varies with √n.":
@@ -347,7 +347,7 @@ def held_out_evaluation(answer):
             "This is the standard error of the batches' averages, which are not equally many "
             "images each.": batches_error,
             "The standard deviation is divided by the root of the number of batches.":
-                deviation / np.sqrt(len(parts)),
+                deviation / np.sqrt(len(batches)),
             "The standard deviation is divided by the root of the batch size.":
                 deviation / np.sqrt(batch_size),
             "This is the standard error of −log p(x|h); the KL varies, too.": stats.sem(cost),
