@@ -108,7 +108,8 @@ def grey_floor(x, p):
                           "return floor / np.log(2), divergence / np.log(2)"), "bits"),
             "mean": (swap("np.sum", "np.mean"), "mean over the pixels"),
             "order": (swap("return floor, divergence", "return divergence, floor"), "exchanged"),
-            "one number": (swap("return floor, divergence", "return floor + divergence"), "2 results"),
+            "one number": (swap("return floor, divergence", "return floor + divergence"),
+                           "2 results"),
         },
     ),
     "sample-latent": Planted(
