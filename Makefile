@@ -55,6 +55,7 @@ test-torch: $(INSTALLED)
 	    tests/test_diffusion_networks.py \
 	    "tests/test_exercises.py::test_stub_is_reported_and_the_solution_accepted[vae_keras]" \
 	    "tests/test_exercises.py::test_other_right_answers_are_accepted[vae_keras]" \
+	    "tests/test_exercises.py::test_wrong_answers_are_refused_by_name[vae_keras]" \
 	    chapters/vae/vae_keras.ipynb chapters/vae/two_frameworks.ipynb chapters/vae/conditional.ipynb \
 	    chapters/diffusion/digits.ipynb
 
