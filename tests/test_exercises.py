@@ -122,7 +122,7 @@ def feedback(kernel: Kernel, stub: str, answer: str, check: str) -> str:
         assert kernel.run(answer)[1] == "", answer
     printed, raised = kernel.run(check)
     assert raised == "", f"{answer}\n{raised}"
-    return printed
+    return " ".join(printed.split())  # without the line breaks
 
 
 @each_chapter
@@ -197,6 +197,16 @@ def test_a_name_that_does_not_exist(name, capsys):
     assert "no exercise named" in capsys.readouterr().out
 
 
+def test_feedback_is_wrapped_between_words(capsys):
+    def wrong(mean, log_var):
+        return np.sum(mean**2, axis=1)
+
+    exercises.check("kl-diagonal", wrong)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") > 1 and max(map(len, printed.splitlines())) <= 80
+    assert printed.split() == exercises.evaluate("kl-diagonal", wrong).text.split()
+
+
 def test_a_misspelt_name_gets_a_hint(capsys):
     exercises.check("kl-diagnoal", 1.0)
     assert "kl-diagonal" in capsys.readouterr().out
@@ -205,7 +215,7 @@ def test_a_misspelt_name_gets_a_hint(capsys):
 @pytest.mark.parametrize("answers", [(), (np.sin, np.sin)])
 def test_a_wrong_number_of_answers(answers, capsys):
     exercises.check("kl-diagonal", *answers)
-    assert "needs 1 answer after the name" in capsys.readouterr().out
+    assert "needs 1 answer after the name" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_student_who_interrupts_is_obeyed():

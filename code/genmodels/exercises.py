@@ -18,6 +18,7 @@ import math
 import pkgutil
 import re
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -129,7 +130,9 @@ def find(name: str) -> Exercise | None:
 
 def check(name: str, *answers: Any) -> None:
     """Print whether the answers to an exercise are right and, if not, what is wrong."""
-    print(evaluate(name, *answers).text)
+    # Wrapped here, since notebooks break long lines of output inside words.
+    print(textwrap.fill(evaluate(name, *answers).text, 80, break_long_words=False,
+                        break_on_hyphens=False))
 
 
 def evaluate(name: str, *answers: Any, limit: float | None = None) -> Feedback:
