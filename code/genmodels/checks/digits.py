@@ -313,6 +313,7 @@ def frechet_floor(floors, power):
         "This is the slope of the floors themselves, not of their logarithms.":
             np.polyfit(np.log(sizes), mean, 1)[0],
     })
+    # 0.05 allows the slope through the first and the last floor, as above.
     own = np.polyfit(np.log(sizes), np.log(np.abs(got.astype(float))), 1)[0]
     need(abs(value - own) < 0.05, f"`power` is {value:.3f}, and that is not the slope of your "
          "`floors`.")

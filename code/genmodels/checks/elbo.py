@@ -47,6 +47,7 @@ def elbo_discrete(answer):
         "This is in bits, not nats.": elbo / np.log(2),
         "This is the gap: return the ELBO first.": gap,
     })
+    # 1e-5: the gap may be a difference of numbers of size 10 in float32.
     compare(got[1], gap, what="the gap, nats", tested="K = 5", error=1e-5, mistakes={
         "This is the divergence of the posterior from Q: the two are exchanged.":
             kl(posterior, q),
@@ -330,6 +331,7 @@ def bound_given_x(answer, bounded):
     tight = parts(
         ask(answer, model=model, num_seen=seen, v=v,
             **dict(zip(("q_mean", "q_cov"), model.posterior(v)))), "the bound", "its gap")
+    # 1e-4: log determinants and quadratic forms of size 10 cancel, perhaps in float32.
     need(abs(tight[1]) < 1e-4, f"for Q = p(h|x,y) the gap must be 0, and came out as "
          f"{show(tight[1])}.")
 

@@ -65,6 +65,7 @@ def mean_field_twice(answer):
         "The log determinant has the wrong sign.": second(outside) + np.linalg.slogdet(cov)[1],
     })
     got = ask(answer, cov=np.diag([0.3, 2.0]))
+    # 1e-5: logarithms of size 1 cancel, perhaps in float32.
     need(abs(got[1]) < 1e-5 and abs(got[3]) < 1e-5, "for a diagonal covariance a diagonal Q costs "
          f"nothing, and the prices came out as {show(got[1])} and {show(got[3])}.")
 
@@ -102,7 +103,7 @@ def minibatch_noise(mean_over_data, minibatch_variance):
         sample, population = np.var(values, ddof=1), np.var(values)
         got = ask(minibatch_variance, values=values, batch_size=batch_size)
         tested = f"N = 7, B = {batch_size}"
-        if batch_size == 7:
+        if batch_size == 7:  # 1e-5: two terms of size 1 may cancel in float32
             need(np.size(got) == 1 and np.all(np.abs(got) < 1e-5), "for B = N the batch is the "
                  f"data set, and its mean does not fluctuate; yours came out as {show(got)}.")
             continue
@@ -273,6 +274,7 @@ def one_sample_loss(answer):
     data = np.mean([model.log_likelihood(x, to_numpy(h)).mean() for h in decoded])  # at its h
     constant = d / 2 * np.log(2 * np.pi * noise_std**2)
     expected = kl - data
+    # 1e-3: a mean of 20,000 terms of size 10, perhaps in float32 and one after the other
     compare(value, expected, what="the loss, nats per example", tested=tested, error=1e-3,
             mistakes={
                 "This is the sum over the examples; average over them.": n * expected,

@@ -216,7 +216,7 @@ def posterior_any_step(answer):
         })
     mean, variance = result(0, 4)
     compare(mean, x0, what="the mean", tested="s = 0, where x_s is the data")
-    variance = number(variance, "the variance")
+    variance = number(variance, "the variance")  # 1 − ᾱ_0 = 0 exactly, in float32 within 1e-7
     need(abs(variance) < 1e-7, f"at s = 0 the variance must be 0, and is {show(variance)}.")
 
 

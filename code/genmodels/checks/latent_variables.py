@@ -291,7 +291,7 @@ def proposal_width(answer):
              f"for c = {c}, k = {k} it came out as {got}, but there the variance is finite.")
         compare(got, moment - 1, what="the variance of w/p(x)", tested=f"c = {c}, k = {k}",
                 mistakes=mistakes)
-    equal = scalar(ask(answer, c=1.0, k=5))
+    equal = scalar(ask(answer, c=1.0, k=5))  # 1e-6: a power near 1, less 1, perhaps in float32
     need(equal.shape == () and abs(equal) < 1e-6,
          f"for Q equal to the posterior (c = 1) the variance came out as {show(equal)}. Do the "
          "weights differ then?")

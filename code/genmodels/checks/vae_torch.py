@@ -400,6 +400,7 @@ def elbo_at_the_mean(prediction, measured):
             shift,
         "The sign of the noise's share is reversed.": -shift,
     })
+    # Without noise all examples give the same number: 1e-3 is for terms of size 100 in float32.
     compare(at_mean, shift, what="the average with zero noise, nats", error=1e-3, mistakes={
         "The sign is reversed: it is elbo(noise) − log_evidence.": -shift,
         "This is no average with zero noise: it is that with sampled noise.": average,
