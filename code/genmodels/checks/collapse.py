@@ -267,8 +267,8 @@ def ascend(data_var, noise_var, threshold=0.03, change=""):
 
 @exercise(
     "steps-to-wake", kind="explore", difficulty=3, minutes=30, identities=("K3", "B3"),
-    right="With the noise of one sample and of small batches the way out is longer still: the "
-          "signal has to grow out of the noise, and Adam divides by both.")
+    right="Training adds the noise of one sample and of small batches: there the signal has to "
+          "grow out of the noise, and Adam divides by both.")
 def steps_to_wake(growth, steps):
     cases = [(2.0, 1.0), (3.0, 2.0), (0.8, 0.5), (1.6, 1.2), (0.9, 1.3)]
     got = np.array([number(ask(growth, data_var=a, noise_var=b), "the eigenvalue")

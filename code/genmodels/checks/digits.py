@@ -208,8 +208,8 @@ def denoiser(x, alpha_bar):
 
 @exercise(
     "ddim-sampler", kind="build", difficulty=2, minutes=20, identities=("D4",),
-    right="Only the start is random. Give it the denoiser of a U-Net and `NoiseSchedule` levels of "
-          "10 and of 100 steps: the digits hardly change.")
+    right="Only the start is random. Give it the denoiser of a U-Net, the same noise, and "
+          "`NoiseSchedule` levels of 10 and of 100 steps: are they the same digits?")
 def ddim_sampler(answer):
     rng = np.random.default_rng(0)
     alpha_bars = np.array([0.97, 0.8, 0.55, 0.2, 0.03])

@@ -72,8 +72,8 @@ def mean_field_twice(answer):
 
 @exercise(
     "minibatch-noise", kind="derive", difficulty=2, minutes=20, identities=("G2",),
-    right="The first belongs into every evaluation of a test set in a fixed order. By the second, "
-          "four times the batch halves the noise, at four times the cost of a step.")
+    right="The first belongs in every evaluation of a test set in a fixed order. By the "
+          "second, four times a small batch halves the noise, at four times the cost of a step.")
 def minibatch_noise(mean_over_data, minibatch_variance):
     rng = np.random.default_rng(1)
     values, sizes = rng.normal(-90, 8, size=11), np.array([4, 4, 3])

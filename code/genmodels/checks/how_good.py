@@ -12,8 +12,9 @@ from genmodels.exercises import ask, compare, exercise, need, number, parts, sho
 
 @exercise(
     "bound-error-bar", kind="build", difficulty=2, minutes=15, identities=("N2",),
-    right="Compare two models on the same data points by the error bar of the differences: it is "
-          "much smaller than those of the two figures.")
+    right="Compare two models on the same data points by the error bar of the differences: as "
+          "both find the same points hard, it is usually much smaller than those of the two "
+          "figures.")
 def bound_error_bar(answer):
     rng = np.random.default_rng(0)
     names = "the mean of L_K", "its standard error"

@@ -139,9 +139,9 @@ def adam(gradients, style, learning_rate, epsilon, change=""):
 
 @exercise(
     "adam-epsilon", kind="build", difficulty=2, minutes=20,
-    right="Both styles agree for gradients of 1e-3 and differ for gradients of 1e-6. With Keras's "
-          "ε of 1e-7 in one program and PyTorch's 1e-8 in the other the difference is larger "
-          "still: set both before you compare two training runs.")
+    right="With an ε of 1e-7 both styles nearly agree for gradients of 1e-3, and not for 1e-6. "
+          "With Keras's ε of 1e-7 in one program and PyTorch's 1e-8 in the other the difference "
+          "is larger still: set both before you compare two training runs.")
 def adam_epsilon(answer):
     rng = np.random.default_rng(0)
     gradients = rng.normal(size=(4, 5)) * [1e-2, 1e-5, 1e-6, 1e-7, 1e-8]
@@ -232,8 +232,9 @@ def hidden_kl_weight(answer):
 
 @exercise(
     "initial-gain", kind="explore", difficulty=2, minutes=20,
-    right="Nobody chose these factors: they come with the framework. Try `he_uniform` of Keras, "
-          "whose limit is √(6/n_in): what is its gain, and why is it the usual one for ReLU?")
+    right="You did not choose these factors: they come with the framework. Try `he_uniform` of "
+          "Keras, whose limit is √(6/n_in): what is its gain, and why is it the usual one for "
+          "ReLU?")
 def initial_gain(predicted, measured):
     sizes = [(400, 100), (100, 400), (250, 250)]
     cases = [(rule, *size) for rule in ("Keras", "PyTorch") for size in sizes]

@@ -19,8 +19,8 @@ def bernoulli(x, p):
 
 @exercise(
     "bernoulli-from-logits", kind="build", difficulty=1, minutes=10, identities=("N1",),
-    right="Logits as large as these occur early in training, and one infinite pixel makes the "
-          "whole gradient NaN.")
+    right="In float32 the sigmoid of 17 is 1 already, and the logarithm of 1 − 1 is −∞: one "
+          "such pixel is enough to make the whole gradient NaN.")
 def bernoulli_from_logits(answer):
     rng = np.random.default_rng(0)
     logits = rng.normal(0.5, 3, size=(4, 3, 5))
