@@ -98,6 +98,14 @@ def test_a_bad_cell_costs_its_own_exercise_alone(tmp_path, source, status):
     assert set(statuses.values()) == {"right"} and done
 
 
+def test_a_stub_whose_cell_raises_is_an_error(tmp_path):
+    stub = test_exercises.by_exercise(CHAPTER, "exercise")[BAD]
+    source = f"{stub}\n\n\nraise MemoryError('too large')"
+    statuses, done, texts = graded(tmp_path, cells({**SOLUTIONS, BAD: source}))
+    assert statuses.pop(BAD) == "error" and texts[BAD] == "MemoryError: too large"
+    assert set(statuses.values()) == {"right"} and done
+
+
 def test_an_answer_that_never_ends(tmp_path):
     name = test_exercises.names_checked(test_exercises.by_exercise(CHAPTER, "check")[BAD])[1][0]
     source = f"def {name}(*a, **k):\n    while True:\n        pass"

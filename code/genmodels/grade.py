@@ -274,6 +274,7 @@ def work() -> None:
 
     evaluate, changed = own_copy(), guarded()
     limit_memory(job["memory"])
+    before = ""  # what the cell before raised: why an answer is not defined, or still the stub
 
     def judge(name: str, *answers: Any) -> None:
         tampered = changed()
@@ -281,6 +282,8 @@ def work() -> None:
             feedback = exercises.Feedback("error", f"the notebook has replaced {tampered}")
         else:
             feedback = evaluate(name, *answers)
+            if feedback.status == "stub" and before:
+                feedback = exercises.Feedback("error", before)
         tell(exercise=name, status=feedback.status, text=feedback.text)
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -288,7 +291,6 @@ def work() -> None:
     shell.history_manager.enabled = False
     hidden = f"_{secrets.token_hex(8)}"
     shell.ast_transformers.append(Judged(hidden))
-    before = ""  # what the cell before raised: why the answer of a check is not defined
     for index, source in enumerate(job["cells"]):
         if index in job["skipped"]:
             continue
