@@ -7,6 +7,8 @@ of the notebook. Nothing may end in a traceback.
 import ast
 import importlib
 import os
+import subprocess
+import sys
 
 import jupyter_client
 import numpy as np
@@ -216,6 +218,27 @@ def test_a_misspelt_name_gets_a_hint(capsys):
 def test_a_wrong_number_of_answers(answers, capsys):
     exercises.check("kl-diagonal", *answers)
     assert "needs 1 answer after the name" in " ".join(capsys.readouterr().out.split())
+
+
+ENDLESS = """
+import signal
+from genmodels import exercises
+
+def endless(mean, log_var):
+    while True:
+        pass
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print(exercises.evaluate("kl-diagonal", endless, limit=0.5).status)
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+"""
+
+
+def test_time_limit_holds_where_interrupts_are_ignored():
+    """As in a process that a shell has started in the background."""
+    done = subprocess.run([sys.executable, "-c", ENDLESS], timeout=60, capture_output=True,
+                          text=True)
+    assert done.stdout == "time-out\n" and done.returncode == 0, done.stderr
 
 
 def test_a_student_who_interrupts_is_obeyed():

@@ -17,6 +17,7 @@ import inspect
 import math
 import pkgutil
 import re
+import signal
 import sys
 import textwrap
 import threading
@@ -200,6 +201,10 @@ def time_limit(seconds: float) -> Iterator[threading.Event]:
         yield threading.Event()
         return
     finished, expired, lock = threading.Event(), threading.Event(), threading.Lock()
+    handler = signal.getsignal(signal.SIGINT)
+    ignored = handler in (signal.SIG_IGN, signal.SIG_DFL)  # as in a process in the background
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch() -> None:
         wait = seconds
@@ -217,6 +222,8 @@ def time_limit(seconds: float) -> Iterator[threading.Event]:
     finally:
         with lock:
             finished.set()
+        if ignored:
+            signal.signal(signal.SIGINT, handler)
 
 
 # What the tests of answers are built from -------------------------------------------------------
