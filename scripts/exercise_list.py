@@ -8,7 +8,7 @@ from typing import NamedTuple
 import yaml
 
 import identities
-from genmodels import exercises
+from genmodels import exercises, grade
 
 PAGE = identities.CHAPTERS / "appendix" / "exercises.md"
 HEADING = re.compile(r"### (Exercise (\d+): (.+))")
@@ -48,18 +48,9 @@ memory. A cell that ends the process or never ends costs its own exercise, not t
 cells are left out, the notebook's own `check` is not asked, and what a notebook prints
 counts for nothing. The exit code is 0 if every notebook was graded, whatever the marks.
 
-The grader is no security sandbox. The code of a submission runs with your rights: it can read and
-delete your files, use the network, and, if it is written for that, deceive the grader from within
-its process. Memory is limited on Linux only. Work of people whom you do not trust belongs in a
-container with nothing else in it, for example
-
-```
-docker run --rm --network none --memory 8g --pids-limit 256 --user 1000 \\
-    --volume "$PWD/submissions:/work:ro" IMAGE python -m genmodels.grade /work/*.ipynb
-```
-
-where `IMAGE` has this course installed.
 """
+# The grader's own words on what it does not protect against, and on containers.
+SANDBOX = grade.__doc__[grade.__doc__.index("The grader is no security"):]
 
 
 class Listed(NamedTuple):
@@ -128,7 +119,7 @@ def page(listed: list[Listed]) -> str:
         using = [link(item, f"{identities.title_of(item.chapter)}, {item.number}")
                  for item in listed if label in item.task.identities]
         lines.append(f"| ({label}) | {'; '.join(using)} |")
-    return "\n".join([*lines, "", FOR_LECTURERS])
+    return "\n".join([*lines, "", FOR_LECTURERS + SANDBOX])
 
 
 def all_exercises() -> list[Listed]:

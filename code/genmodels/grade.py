@@ -8,13 +8,16 @@ copy of the checks; what a notebook prints counts for nothing. If a cell ends th
 too long, its exercise loses its mark, and the notebook runs again without that cell. The exit code
 is 0 if every notebook was graded, whatever its marks.
 
-This is no security sandbox. The code of a submission runs with your rights: it can read and delete
-your files, use the network, and, if it is written for that, deceive the grader from within its
-process. Memory is limited on Linux only. Grade work of people whom you do not trust in a
+The grader is no security sandbox. The code of a submission runs with your rights: it can read and
+delete your files, use the network, and, if it is written for that, deceive the grader from within
+its process. Memory is limited on Linux only. Grade work of people whom you do not trust in a
 container that holds nothing else:
 
     docker run --rm --network none --memory 8g --pids-limit 256 --user 1000 \\
-        --volume "$PWD/submissions:/work:ro" IMAGE python -m genmodels.grade /work/*.ipynb
+        --volume "$PWD/submissions:/submissions:ro" IMAGE \\
+        sh -c "python -m genmodels.grade /submissions/*.ipynb"
+
+where IMAGE has this course installed.
 """
 
 import argparse
