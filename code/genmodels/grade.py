@@ -13,7 +13,7 @@ delete your files, use the network, and, if it is written for that, deceive the 
 its process. Memory is limited on Linux only. Grade work of people whom you do not trust in a
 container that holds nothing else:
 
-    docker run --rm --network none --memory 8g --pids-limit 256 --user 1000 \\
+    docker run --rm --network none --memory 8g --pids-limit 1024 --user 1000 \\
         --volume "$PWD/submissions:/submissions:ro" IMAGE \\
         sh -c "python -m genmodels.grade /submissions/*.ipynb"
 
