@@ -42,15 +42,10 @@ FOR_LECTURERS = """\
 python -m genmodels.grade submissions/*.ipynb --csv grades.csv
 ```
 
-prints and writes a row for each exercise: right, not yet, stub, error or time-out. Each notebook
-runs at the quick budget in a fresh process and an empty temporary folder, with limits on time and
-memory. A cell that ends the process or never ends costs its own exercise, not the others. Solution
-cells are left out, the notebook's own `check` is not asked, and what a notebook prints
-counts for nothing. The exit code is 0 if every notebook was graded, whatever the marks.
-
+prints and writes a row for each exercise: right, not yet, stub, error or time-out.
 """
-# The grader's own words on what it does not protect against, and on containers.
-SANDBOX = grade.__doc__[grade.__doc__.index("The grader is no security"):]
+# The grader's own words on how it runs notebooks, and on what it does not protect against.
+HOW_GRADED = grade.__doc__[grade.__doc__.index("Each notebook runs"):]
 
 
 class Listed(NamedTuple):
@@ -119,7 +114,7 @@ def page(listed: list[Listed]) -> str:
         using = [link(item, f"{identities.title_of(item.chapter)}, {item.number}")
                  for item in listed if label in item.task.identities]
         lines.append(f"| ({label}) | {'; '.join(using)} |")
-    return "\n".join([*lines, "", FOR_LECTURERS + SANDBOX])
+    return "\n".join([*lines, "", FOR_LECTURERS, HOW_GRADED])
 
 
 def all_exercises() -> list[Listed]:

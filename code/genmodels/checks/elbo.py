@@ -79,7 +79,7 @@ def elbo_discrete(answer):
     q = np.r_[q[:4] / q[:4].sum(), 0.0]
     gap = kl(q, rest)
     got = parts(ask(answer, log_prior=log_prior, log_likelihood=far - low, q=q),
-                      "the ELBO", "the gap")
+                "the ELBO", "the gap")
     tested = "log-likelihoods around −1000 and one of −2600"
     # 1e-3: an answer in float32 rounds numbers of size 1000 to about 1e-4.
     compare(got[0], np.log(evidence * posterior[:4].sum()) - 1000 - gap, error=1e-3,
@@ -109,7 +109,7 @@ def elbo_entropy(answer):
     log_det = np.linalg.slogdet(q_cov)[1]
 
     got = parts(ask(answer, model=model, x=x, q_mean=q_mean, q_cov=q_cov),
-                      "E_Q[log p(x, h)]", "the entropy")
+                "E_Q[log p(x, h)]", "the entropy")
     compare(got[0], energy, what="E_Q[log p(x, h)], nats", tested="d = 4, k = 3", mistakes={
         "This is log p(x, h) at the mean of Q; the mean of a square is not the square of the mean.":
             model.log_joint(x, q_mean),
