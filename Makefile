@@ -9,6 +9,14 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
 
+# Chapters run in their own folders, where a relative path would be another one.
+ifneq ($(GENMODELS_DATA),)
+ifeq ($(filter bundled /% ~%,$(firstword $(GENMODELS_DATA))),)
+override GENMODELS_DATA := $(CURDIR)/$(GENMODELS_DATA)
+endif
+export GENMODELS_DATA
+endif
+
 .NOTPARALLEL:
 .PHONY: help book test quick-book test-tensorflow test-torch lab student exercises identities api \
         weights bench lint lock clean
@@ -60,7 +68,7 @@ test-torch: $(INSTALLED)
 	    chapters/diffusion/digits.ipynb
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab --ServerApp.root_dir=chapters
+	env -u MPLBACKEND $(BIN)/jupyter lab --ServerApp.root_dir=chapters
 
 student: $(INSTALLED)
 	@$(BIN)/python scripts/student.py

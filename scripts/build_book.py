@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What the outputs of all chapters depend on, and what their pages depend on besides.
-OUTPUT_SOURCES = ["code/genmodels", "requirements.txt", "constraints.txt", "pyproject.toml"]
+OUTPUT_SOURCES = ["code/genmodels", "scripts/build_book.py", "requirements.txt", "constraints.txt",
+                  "pyproject.toml"]
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "_static", "book_extensions"]
 
 
@@ -39,6 +40,20 @@ def fingerprint(names: Iterable[str], variables: Iterable[str] = ()) -> str:
     for variable in variables:
         digest.update(f"{variable}={os.environ.get(variable)}\0".encode())
     return digest.hexdigest()
+
+
+def environment(output: Path) -> dict[str, str]:
+    """Return the environment in which chapters are executed: nothing of the user's own settings.
+
+    `MPLBACKEND=agg`, which clusters set, gives a book without figures and without an error;
+    `PYTHONOPTIMIZE` removes every assert.
+    """
+    settings = {"MPLBACKEND": "module://matplotlib_inline.backend_inline",
+                "MATPLOTLIBRC": os.devnull,
+                "KERAS_HOME": str(output / "_build" / ".keras"),
+                "IPYTHONDIR": str(output / "_build" / ".ipython"),
+                "PYTHONOPTIMIZE": ""}
+    return os.environ | settings
 
 
 def build(output: Path) -> int:
@@ -63,7 +78,7 @@ def build(output: Path) -> int:
     jupyter_book = str(Path(sys.executable).with_name("jupyter-book"))
     command = [jupyter_book, "build", "-W", "-n", "--keep-going", "--path-output", str(output)]
     command += [str(ROOT)]
-    status = subprocess.run(command, check=False).returncode
+    status = subprocess.run(command, check=False, env=environment(output)).returncode
     if status == 0:
         complete.touch()
     return status

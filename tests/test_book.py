@@ -171,8 +171,12 @@ def test_images_have_alternative_text(pages):
     assert bad == []
 
 
-def test_there_are_figures(chapters):
-    assert any(page.select("main .cell_output img") for page in chapters.values())
+def test_every_cell_that_draws_shows_its_figure(html, chapters):
+    for notebook in identities.notebooks():
+        drawing = [cell for cell in identities.cells_of(notebook)
+                   if "image" in cell["metadata"].get("mystnb", {})]
+        page = chapters[html / notebook.relative_to(ROOT).with_suffix(".html")]
+        assert len(page.select("main .cell_output img")) >= len(drawing), notebook
 
 
 def test_labelled_equations_show_their_id(html):

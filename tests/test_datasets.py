@@ -165,6 +165,25 @@ def test_no_network_and_no_cache_gives_the_bundled_digits_and_one_line(capsys, c
     assert list(cache.rglob("*")) == []
 
 
+def test_no_home_directory_gives_the_bundled_digits_at_once(monkeypatch, capsys):
+    monkeypatch.setattr(datasets, "_full_set", lambda *_: pytest.fail("nowhere to keep the digits"))
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user not known
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert load_mnist().name.startswith("bundled")
+    line = one_line(capsys)
+    assert "no home directory" in line and "GENMODELS_DATA" in line
+
+
+def test_a_relative_cache_folder_is_ignored(monkeypatch, tmp_path, capsys, use_mirrors, digits):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    use_mirrors("good/mnist.npz")
+    assert_same(load_mnist(), digits)
+    assert not (tmp_path / "relative").exists()
+    assert (tmp_path / "home/.cache/genmodels/mnist.npz").is_file()
+
+
 # A file that the user asks for
 
 
@@ -187,6 +206,22 @@ def test_missing_user_file_is_an_error_that_names_it(monkeypatch, tmp_path, name
     with pytest.raises(FileNotFoundError, match="GENMODELS_DATA") as error:
         load_mnist()
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/digits.npz", "digits.npz"])
+def test_a_file_sought_in_the_working_directory_says_so(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENMODELS_DATA", name)
+    with pytest.raises(FileNotFoundError, match="give an absolute one") as error:
+        load_mnist()
+    assert str(tmp_path / name) in str(error.value)
+
+
+def test_a_tilde_is_the_home_directory(monkeypatch, tmp_path, digits):
+    np.savez(tmp_path / "digits.npz", **digits)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GENMODELS_DATA", "~/digits.npz")
+    assert_same(load_mnist(), digits)
 
 
 def user_files(digits):

@@ -68,7 +68,7 @@ def load_mnist() -> Mnist:
     2. the file `genmodels/mnist.npz` in `$XDG_CACHE_HOME` (or `~/.cache`);
     3. a download, which is kept there; it is given up after seconds, and not tried again by the
        same process (the reasons go to the log, at level INFO);
-    4. the 5,000 bundled digits.
+    4. the 5,000 bundled digits, at once where there is no home directory to keep the others in.
 
     The full digits are verified by their published MD5 sums, wherever they come from.
 
@@ -81,9 +81,13 @@ def load_mnist() -> Mnist:
     if asked == "bundled":
         return _announced(_read_npz(BUNDLED), "bundled MNIST subset", f"by {VARIABLE}")
     if asked:
-        return _announced(_read_asked(Path(asked).expanduser()), "full MNIST", f"from {VARIABLE}")
+        return _announced(_read_asked(asked), "full MNIST", f"from {VARIABLE}")
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "genmodels")
+    cache = _cache()
+    if cache is None:
+        return _announced(
+            _read_npz(BUNDLED), "bundled MNIST subset",
+            f"no home directory to keep the full set in; {VARIABLE} can name its mnist.npz")
     if arrays := _full_set(cache, _no_download):
         return _announced(arrays, "full MNIST", "from the cache")
     if not _download_failed and (arrays := _full_set(cache, _download)):
@@ -102,10 +106,25 @@ def _announced(arrays: dict[str, np.ndarray], kind: str, origin: str) -> Mnist:
     return Mnist(arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], name)
 
 
-def _read_asked(path: Path) -> dict[str, np.ndarray]:
+def _cache() -> Path | None:
+    """Return the folder that keeps the full digits, or None for a user without a home directory.
+
+    A relative `$XDG_CACHE_HOME` is ignored, as its specification demands.
+    """
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(folder):
+        folder = os.path.expanduser("~/.cache")  # unchanged for a user who has no home directory
+    return Path(folder, "genmodels") if os.path.isabs(folder) else None
+
+
+def _read_asked(asked: str) -> dict[str, np.ndarray]:
     """Return the verified digits in the user's file, or raise an error that says what is wrong."""
+    path = Path(os.path.expanduser(asked))  # unchanged for a user who is not known
     if not path.is_file():
-        raise FileNotFoundError(f"{VARIABLE} names {path.absolute()}, which is not a file")
+        hint = "" if path.is_absolute() else (
+            "; a relative path is sought in the working directory, for a notebook its own folder: "
+            "give an absolute one")
+        raise FileNotFoundError(f"{VARIABLE} names {path.absolute()}, which is not a file{hint}")
     try:
         return _verified(_read_npz(path))
     except ValueError as error:
