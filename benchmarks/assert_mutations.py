@@ -1,0 +1,487 @@
+"""Break what the asserts of the chapters guard, one change at a time, and count what they notice.
+
+    python benchmarks/assert_mutations.py [CHAPTER ...]
+
+A chapter runs cell by cell at the `quick` budget. Before each cell that asserts something, forked
+copies of the process execute it with one change: a sign, a factor, an exponent, an index, an axis
+or a function (`mutations.changes`), in the cell, in a function that the chapter defined before, or
+in a function of the package that the cell runs. Asserts do not stop a copy, so that each of them is
+judged by itself. A change breaks an assert if it moves what the assert is computed from by more
+than 2 % of its size; it is caught if an assert of the cell fails, or the cell raises.
+
+Prints the counts by chapter, the asserts that no change makes fail, and the changes that break an
+assert of equality unnoticed, with the reason why each may be; writes results/assert_mutations.md
+when every chapter is run.
+"""
+
+import argparse
+import ast
+import copy
+import datetime
+import inspect
+import json
+import os
+import pickle
+import random
+import re
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
+RESULTS = ROOT / "benchmarks" / "results" / "assert_mutations.md"
+MOVED = 0.02  # of the largest value: less than this is no break
+MOST = {"cell": 6, "chapter": 3, "package": 6}  # changes of a cell, by where they are
+SECONDS = 10.0  # for a changed cell, beside five times what the unchanged one takes
+NO_ANSWER = {"outcomes": {}, "values": {}, "error": "no answer in time"}
+EQUALITIES = {"isclose", "allclose", "array_equal", "array_almost_equal"}
+# Why a change may go unnoticed: (chapter, part of the change) -> reason.
+REASONS: dict[tuple[str, str], str] = {}
+
+
+# What is changed --------------------------------------------------------------------------------
+
+
+def sites(tree: ast.AST):
+    """Yield (line, description, path to the node, its replacement) of every change of a tree."""
+    from mutations import changes
+
+    def visit(node: ast.AST, path: tuple, parent: ast.AST | None):
+        if isinstance(node, ast.Assert | ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr
+                      | ast.Compare | ast.arguments):
+            return
+        if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call):
+            return
+        if isinstance(node, ast.Expr) and re.match(r"(print|plt|ax|fig|left|right|check)\b",
+                                                   ast.unparse(node)):
+            return
+        if isinstance(node, ast.Constant):
+            if type(node.value) in (int, float) and isinstance(parent, ast.BinOp):
+                new = ast.Constant(2 * node.value or 1)
+                yield node, f"{ast.unparse(parent)}: {node.value} -> {new.value}", path, new
+            elif type(node.value) is int and isinstance(parent, ast.Subscript | ast.Slice):
+                new = ast.Constant(node.value + 1)
+                yield node, f"index {node.value} -> {new.value}", path, new
+        elif not isinstance(node, ast.keyword) or node.arg in ("axis", "dim"):
+            for description, new in changes(node):
+                if "uniform" not in description:  # another distribution of inputs is no mistake
+                    yield node, description, path, new
+            if isinstance(node, ast.keyword):
+                return
+        for field, value in ast.iter_fields(node):
+            for index, child in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(child, ast.AST) and field not in ("annotation", "returns",
+                                                                "decorator_list"):
+                    step = (field, index if isinstance(value, list) else None)
+                    yield from visit(child, (*path, step), node)
+
+    for node, description, path, new in visit(tree, (), None):
+        if path:
+            yield getattr(node, "lineno", 0), description, path, new
+
+
+def replaced(tree: ast.AST, path: tuple, new: ast.AST) -> ast.AST:
+    """Return a copy of a tree with another node at the end of a path."""
+    tree = copy.deepcopy(tree)
+    target = tree
+    for field, index in path[:-1]:
+        target = getattr(target, field) if index is None else getattr(target, field)[index]
+    field, index = path[-1]
+    if index is None:
+        setattr(target, field, new)
+    else:
+        getattr(target, field)[index] = new
+    return ast.fix_missing_locations(tree)
+
+
+def package_functions() -> dict:
+    """Return the functions and methods of the package that have source text, by their code."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if not name.startswith("genmodels") or "exercises" in name or "checks" in name:
+            continue
+        holders = [module, *(v for v in vars(module).values()
+                             if inspect.isclass(v) and v.__module__ == name)]
+        for holder in holders:
+            for value in vars(holder).values():
+                value = getattr(value, "__func__", getattr(value, "fget", value))
+                if (isinstance(value, FunctionType) and value.__module__ == name
+                        and not value.__code__.co_freevars):
+                    found[value.__code__] = value
+    return found
+
+
+def recoded(function: FunctionType, tree: ast.AST) -> CodeType:
+    """Return the code object of a function with a changed tree."""
+    module = compile(tree, inspect.getsourcefile(function), "exec")
+    return next(c for c in module.co_consts if inspect.iscode(c) and c.co_name == function.__name__)
+
+
+# What is observed -------------------------------------------------------------------------------
+
+
+def feeding(test: ast.AST, cell: ast.Module) -> set[str]:
+    """Return the names that a cell assigns and an assert's test is computed from."""
+    sources: dict[str, set[str]] = {}
+    for node in ast.walk(cell):
+        targets = (node.targets if isinstance(node, ast.Assign) else
+                   [node.target] if isinstance(node, ast.AugAssign | ast.For | ast.AnnAssign) else
+                   [node.func.value] if isinstance(node, ast.Call)  # values.append(…)
+                   and isinstance(node.func, ast.Attribute) else [])
+        value = (node.iter if isinstance(node, ast.For) else
+                 node if isinstance(node, ast.Call) else getattr(node, "value", None))
+        for target in targets:
+            for name in names(target):
+                sources.setdefault(name, set()).update(names(value) if value else ())
+    found, new = set(), names(test)
+    while new:
+        found |= new
+        new = {s for name in new for s in sources.get(name, ())} - found
+    return found & sources.keys()
+
+
+def names(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def is_equality(test: ast.AST) -> bool:
+    """Return whether an assert says that things are equal, up to an error."""
+    text = ast.unparse(test)
+    if any(f"{name}(" in text for name in EQUALITIES) or "==" in text:
+        return True
+    return bool(re.search(r"\babs\(.*<|< [\d.]+ \* \w*(sem|error|std_err)|< 1e-|< 5\b", text))
+
+
+def sides(test: ast.AST) -> list[ast.AST]:
+    """Return the two things that an assert compares, or the test itself."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.Call) and len(node.args) >= 2 and any(
+                ast.unparse(node.func).endswith(name) for name in EQUALITIES):
+            return node.args[:2]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+            return [node.left, node.right]
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):
+            return [node.left, node.comparators[0]]
+    return [test]
+
+
+def is_input(way: tuple, cell: ast.Module, test: ast.AST) -> bool:
+    """Return whether a change is in a statement that both sides of an assert are computed from."""
+    statement = ast.Module([cell.body[way[0][1]]], [])
+    if not isinstance(statement.body[0], ast.Assign | ast.AugAssign):
+        return False
+    targets = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)
+               and isinstance(n.ctx, ast.Store)}
+    both = sides(test)
+    return len(both) == 2 and all(targets & (feeding(side, cell) | names(side)) for side in both)
+
+
+class Watch(ast.NodeTransformer):
+    """Replace each assert by a call that notes its outcome and what it was computed from."""
+
+    def __init__(self, cell: ast.Module) -> None:
+        self.cell, self.tests = cell, []
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        fed = sorted(feeding(node.test, self.cell) | names(node.test))
+        self.tests.append(node)
+        call = f"__watch__({len(self.tests) - 1}, 0, {fed!r}, locals())"
+        new = ast.parse(call).body[0]
+        new.value.args[1] = copy.deepcopy(node.test)
+        return ast.copy_location(new, node)
+
+
+def numbers(value, depth: int = 0) -> np.ndarray | None:
+    """Return a value as an array of floats, shortened if it is large, or None."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if "bfloat16" in str(value.dtype) else value
+    if isinstance(value, dict) and depth < 3:
+        value = list(value.values())
+    try:
+        array = np.array(value, dtype=float)  # a copy
+    except (TypeError, ValueError, RuntimeError):
+        if isinstance(value, list | tuple) and depth < 3:
+            parts = [numbers(v, depth + 1) for v in value]
+            parts = [p.ravel() for p in parts if p is not None]
+            return np.concatenate(parts) if parts else None
+        return None
+    if array.size > 2000:
+        flat = array.ravel()
+        return np.concatenate([flat[:500], flat[-500:], [flat.mean(), flat.std(), flat.size]])
+    return array
+
+
+def moved(before: np.ndarray, after: np.ndarray) -> bool:
+    if before.shape != after.shape:
+        return True
+    same = (before == after) | (np.isnan(before) & np.isnan(after))
+    if np.all(same):
+        return False
+    scale = np.max(np.abs(before[np.isfinite(before)]), initial=0.0)
+    with np.errstate(all="ignore"):
+        return not np.all(same | (np.abs(after - before) <= MOVED * scale + 1e-9))
+
+
+def run(code, space: dict, patch=None) -> dict:
+    """Execute a watched cell; return outcomes and values of its asserts, or the error."""
+    outcomes: dict[int, bool] = {}
+    values: dict[int, dict] = {}
+
+    def watch(number: int, holds, fed: list[str], local: dict) -> None:
+        outcomes[number] = outcomes.get(number, True) and bool(holds)
+        noted = values.setdefault(number, {})
+        for name in fed:
+            got = numbers(local.get(name, space.get(name)))
+            if got is not None:
+                noted.setdefault(name, []).append(got.ravel())
+
+    space["__watch__"] = watch
+    error = ""
+    try:
+        if patch:
+            patch()
+        exec(code, space)
+    except (Exception, SystemExit) as problem:
+        error = f"{type(problem).__name__}: {problem}"[:200]
+    values = {k: {name: np.concatenate(v[:50]) for name, v in noted.items()}
+              for k, noted in values.items()}
+    return {"outcomes": outcomes, "values": values, "error": error}
+
+
+def forked(function: Callable, seconds: float) -> Any:
+    """Return what a function returns in a copy of this process, None if it takes longer."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        with os.fdopen(writer, "wb") as pipe:
+            pickle.dump(function(), pipe)
+        os._exit(0)
+    os.close(writer)
+    data, end = b"", time.monotonic() + seconds
+    while select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
+        if not (block := os.read(reader, 1 << 20)):
+            break
+        data += block
+    os.close(reader)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    try:
+        return pickle.loads(data)
+    except (EOFError, pickle.UnpicklingError):
+        return None
+
+
+# A chapter --------------------------------------------------------------------------------------
+
+
+def called_functions(code, space: dict) -> list[FunctionType]:
+    """Return the package's functions that a cell runs, found in a copy of this process."""
+    functions = package_functions()
+
+    def traced() -> list[int]:
+        seen = set()
+
+        def profile(frame, event, _):
+            if event == "call":
+                seen.add(frame.f_code)
+
+        run(code, space, lambda: sys.setprofile(profile))
+        sys.setprofile(None)
+        return [n for n, c in enumerate(functions) if c in seen]
+
+    ordered = list(functions.values())
+    return [ordered[n] for n in forked(traced, 60 * SECONDS) or []]
+
+
+def chapter_functions(cells: list[ast.Module], used: set[str]) -> list[ast.FunctionDef]:
+    """Return the functions that earlier cells define and a cell uses, also through each other."""
+    defined = {node.name: node for cell in cells for node in cell.body
+               if isinstance(node, ast.FunctionDef)}
+    found: dict[str, ast.FunctionDef] = {}
+    new = used & defined.keys()
+    while new:
+        found |= {name: defined[name] for name in new}
+        new = {n for name in new for n in names(defined[name])} & defined.keys() - found.keys()
+    return list(found.values())
+
+
+def run_chapter(path: Path) -> None:
+    """Print one line of JSON for each change of each cell that asserts."""
+    os.environ["GENMODELS_BUDGET"] = "quick"
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # TensorFlow does not survive a fork
+    import matplotlib
+    matplotlib.use("Agg")
+    os.chdir(path.parent)
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    space: dict = {"__name__": "__main__"}
+    before: list[ast.Module] = []
+    for index, cell in enumerate(notebook["cells"]):
+        tags = cell["metadata"].get("tags", [])
+        source = re.sub(r"^(\s*)[%!].*$", r"\1pass", "".join(cell["source"]), flags=re.MULTILINE)
+        if cell["cell_type"] != "code" or "check" in tags or "raises-exception" in tags:
+            continue
+        tree = ast.parse(source)
+        watcher = Watch(tree)
+        watched = ast.fix_missing_locations(watcher.visit(copy.deepcopy(tree)))
+        if watcher.tests and not {"solution", "exercise"} & set(tags):
+            examine(path.stem, index, tree, watched, watcher.tests, before, space)
+        exec(compile(tree, f"cell {index}", "exec"), space)
+        import matplotlib.pyplot as plt
+        plt.close("all")
+        before.append(tree)
+
+
+def examine(chapter: str, index: int, tree, watched, tests, before, space) -> None:
+    code = compile(watched, f"cell {index}", "exec")
+    start = time.monotonic()
+    base = forked(lambda: run(code, space), 60 * SECONDS) or NO_ANSWER
+    seconds = SECONDS + 5 * (time.monotonic() - start)
+    head = {"chapter": chapter, "cell": index}
+    for number, test in enumerate(tests):
+        print(json.dumps({**head, "assert": number, "text": ast.unparse(test.test),
+                          "equality": is_equality(test.test),
+                          "holds": base["outcomes"].get(number)}), flush=True)
+    if base["error"]:
+        print(json.dumps({**head, "failed": base["error"]}), flush=True)
+        return
+    choose = random.Random(f"{chapter} {index}").sample
+
+    def some(found: list, where: str) -> list:
+        return choose(found, min(MOST[where], len(found)))
+
+    trials = []
+    for line, change, way, new in some(list(sites(watched)), "cell"):
+        changed = compile(replaced(watched, way, new), f"cell {index}", "exec")
+        inputs = [k for k, test in enumerate(tests) if is_input(way, tree, test.test)]
+        trials.append((f"cell, line {line}: {change}", changed, None, inputs))
+    found = []
+    for function in chapter_functions(before, names(tree)):
+        found += [(function, site) for site in sites(ast.Module([function], []))]
+    for function, (_, change, way, new) in some(found, "chapter"):
+        definition = compile(replaced(ast.Module([function], []), way, new), "chapter", "exec")
+        trials.append((f"{function.name}: {change}", code,
+                       lambda definition=definition: exec(definition, space), []))
+    found = []
+    for function in called_functions(code, space):
+        source = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        found += [(function, source, site) for site in sites(source)]
+    for function, source, (_, change, way, new) in some(found, "package"):
+        other = recoded(function, replaced(source, way, new))
+        name = f"{function.__module__.removeprefix('genmodels.')}.{function.__qualname__}"
+        trials.append((f"{name}: {change}", code,
+                       lambda function=function, other=other: setattr(function, "__code__", other),
+                       []))
+    for change, changed, patch, inputs in trials:
+        got = forked(lambda changed=changed, patch=patch: run(changed, space, patch),
+                     seconds) or NO_ANSWER
+        broken = [k for k in base["values"] if k not in got["values"] or any(
+            moved(value, got["values"][k].get(name, np.zeros(0)))
+            for name, value in base["values"][k].items())]
+        failed = [k for k, holds in got["outcomes"].items() if not holds]
+        print(json.dumps({**head, "change": change, "broken": broken, "failed": failed,
+                          "inputs": inputs, "error": got["error"]}), flush=True)
+
+
+# The report -------------------------------------------------------------------------------------
+
+
+def reason(chapter: str, change: str) -> str:
+    found = [why for (where, part), why in REASONS.items() if where == chapter and part in change]
+    return found[0] if found else "NOT EXPLAINED"
+
+
+def summary(rows: list[dict]) -> tuple[list[str], Counter]:
+    """Return the lines of the report on the rows of some chapters, and the counts."""
+    asserts = {(r["chapter"], r["cell"], r["assert"]): r for r in rows if "assert" in r}
+    changes = [r for r in rows if "change" in r]
+    count: Counter = Counter(asserts=len(asserts))
+    fired = {(r["chapter"], r["cell"], k) for r in changes for k in r["failed"]}
+    stopped = {(r["chapter"], r["cell"]) for r in rows if "failed" in r and "change" not in r}
+    lines = [f"* {c}, cell {i}: the cell failed unchanged" for c, i in sorted(stopped)]
+    for key, row in asserts.items():
+        count["can fail"] += key in fired
+        if key not in fired:
+            lines.append(f"* never fails: {key[0]}, cell {key[1]}: `assert {row['text']}`: "
+                         f"{reason(key[0], row['text'])}")
+    for row in changes:
+        broken = [k for k in row["broken"]
+                  if asserts[row["chapter"], row["cell"], k]["equality"]]
+        noticed = bool(row["failed"] or row["error"])
+        count["changes"] += 1
+        if not row["broken"] and not noticed:
+            count["without effect on an assert"] += 1
+        elif noticed:
+            count["caught"] += 1
+        elif not broken:
+            count["move an inequality that still holds"] += 1
+        elif set(broken) <= set(row["inputs"]):
+            count["change an input of both sides, which still agree"] += 1
+        else:
+            why = reason(row["chapter"], f"cell {row['cell']}: {row['change']}")
+            count["unnoticed"] += 1
+            count["unnoticed, with a reason"] += why != "NOT EXPLAINED"
+            lines.append(f"* unnoticed: {row['chapter']}, cell {row['cell']}, {row['change']}: "
+                         f"{why}")
+    return lines, count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", help="names of notebooks, without .ipynb")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    import identities
+    paths = {path.stem: path for path in identities.notebooks()}
+    if arguments.inside:
+        run_chapter(paths[arguments.chapters[0]])
+        return
+    lines, table, total = [], [], Counter()
+    for chapter in arguments.chapters or paths:
+        printed = subprocess.run([sys.executable, __file__, chapter, "--inside"],
+                                 capture_output=True, text=True)
+        if printed.returncode:
+            raise SystemExit(f"{chapter}: {printed.stderr}")
+        rows = [json.loads(line) for line in printed.stdout.splitlines() if line.startswith("{")]
+        found, count = summary(rows)
+        lines += found
+        total += count
+        table.append(f"| {chapter} | {count['asserts']} | {count['can fail']} | "
+                     f"{count['changes']} | {count['caught']} | {count['unnoticed']} |")
+        print(*found, table[-1], sep="\n", flush=True)
+    real = total["caught"] + total["unnoticed"] - total["unnoticed, with a reason"]
+    said = (f"{total['asserts']} asserts, {total['can fail']} of them made to fail. "
+            f"{total['changes']} changes: " + ", ".join(
+                f"{n} {name}" for name, n in total.items() if name not in ("asserts", "changes",
+                                                                          "can fail"))
+            + f".\n{total['caught']} of {real} that change behaviour are caught: "
+            f"{total['caught'] / max(real, 1):.1%}.")
+    print(said)
+    if not arguments.chapters:
+        RESULTS.write_text("\n".join([
+            "# Mutations of what the asserts of the chapters guard", "",
+            "Written by `benchmarks/assert_mutations.py`, which says what is changed and counted.",
+            "", f"{datetime.date.today()}: {said}", "",
+            "| chapter | asserts | made to fail | changes | caught | unnoticed |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |", *table, "", *lines, ""]),
+            encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
