@@ -2,9 +2,9 @@
 
     log w_s = log p(x|h_s) + log p(h_s) − log Q(h_s|x),    h_s ~ Q(h|x),    s = 1 … S
 
-Log weights are an array (n, S): a row for each x, a column for each sample. The samples of an x are
-independent. Identity N2: log p(x) ≥ L_K ≥ L_1 = ELBO, and L_K does not decrease with K. This is said
-of expectations: an estimate from S samples may lie above log p(x).
+Log weights are an array (n, S): a row for each x, a column for each of its independent samples.
+Identity N2: log p(x) ≥ L_K ≥ L_1 = ELBO, and L_K does not decrease with K. These are expectations:
+an estimate from S samples may lie above log p(x).
 """
 
 import math

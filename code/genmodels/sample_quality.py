@@ -54,7 +54,8 @@ class Classifier(nn.Module):
     def features(self, images: np.ndarray) -> Array:
         """Features (n, 32), float64, of images (n, 28, 28) in [0, 1], whatever `torch.autocast`.
 
-        Raises TypeError or ValueError if images are not images (see `datasets.check_images`).
+        Raises TypeError or ValueError if images are not images (see `datasets.check_images`), or
+        the classifier's weights not of float32 or float64.
         """
         return self._in_parts(self.hidden, images)
 
@@ -65,8 +66,11 @@ class Classifier(nn.Module):
 
     def _in_parts(self, network: nn.Module, images: np.ndarray) -> Array:
         check_images(images)
+        weight = self.logits.weight
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"the classifier must be of float32 or float64, got {weight.dtype}")
         parts = self._tensor(images).split(500)
-        with torch.autocast(parts[0].device.type, enabled=False):
+        with torch.autocast(weight.device.type, enabled=False):
             return torch.cat([network(part) for part in parts]).cpu().double().numpy()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
