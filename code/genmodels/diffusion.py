@@ -426,7 +426,7 @@ def _returned(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
         raise TypeError(f"{name} returned dtype {array.dtype}, expected real numbers")
     if array.shape != shape:
         raise ValueError(f"{name} returned shape {array.shape}, expected {shape}")
-    return array
+    return array.astype(np.float64) if array.dtype == np.float16 else array  # or all goes on in it
 
 
 def _require_finite(name: str, array: Array, alpha_bar: float) -> None:
