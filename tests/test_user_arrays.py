@@ -64,12 +64,12 @@ def rng():
     return np.random.default_rng(0)
 
 
-def shrink(x, alpha_bar):
-    return alpha_bar**0.5 * x
+def bend(x, alpha_bar):
+    return alpha_bar**0.5 * np.tanh(x)
 
 
-def shrinkage(x, alpha_bar):
-    return np.full(len(x), alpha_bar**0.5 * x.shape[1])
+def divergence(x, alpha_bar):
+    return alpha_bar**0.5 * np.sum(1 - np.tanh(x) ** 2, axis=1)
 
 
 def both_moments(x0, xt):
@@ -101,21 +101,21 @@ CASES = {
                       np.array([0.75, 0.5, 0.125])),
     "moments": (both_moments, X, OTHER),
     "convert": (lambda v, x: diffusion.convert(v, x, 0.3, given="v", wanted="v"), X, OTHER),
-    "elbo_terms": (lambda x: diffusion.elbo_terms(shrink, SCHEDULE, x, rng()), X),
-    "ancestral": (lambda x: diffusion.ancestral(shrink, SCHEDULE, x, rng()), X),
-    "ddim": (lambda x: diffusion.ddim(shrink, SCHEDULE, x), X),
-    "ode": (lambda x: diffusion.ode(shrink, SCHEDULE, x), X),
-    "ode, one step": (lambda x: diffusion.ode(shrink, NoiseSchedule([0.5]), x), X),
+    "elbo_terms": (lambda x: diffusion.elbo_terms(bend, SCHEDULE, x, rng()), X),
+    "ancestral": (lambda x: diffusion.ancestral(bend, SCHEDULE, x, rng()), X),
+    "ddim": (lambda x: diffusion.ddim(bend, SCHEDULE, x), X),
+    "ode": (lambda x: diffusion.ode(bend, SCHEDULE, x), X),
+    "ode, one step": (lambda x: diffusion.ode(bend, NoiseSchedule([0.5]), x), X),
     "ode_log_likelihood": (
-        lambda x: diffusion.ode_log_likelihood(shrink, shrinkage, x, tolerance=1e-3), X),
-    "langevin": (lambda x: diffusion.langevin(shrink, 0.5, x, rng(), step_size=0.1, num_steps=3),
+        lambda x: diffusion.ode_log_likelihood(bend, divergence, x, tolerance=1e-3), X),
+    "langevin": (lambda x: diffusion.langevin(bend, 0.5, x, rng(), step_size=0.1, num_steps=3),
                  X),
     "a denoiser's array": (
-        lambda x: diffusion.ddim(diffusion.guided(lambda *_: x, shrink, 2), SCHEDULE, OTHER), X),
+        lambda x: diffusion.ddim(diffusion.guided(lambda *_: x, bend, 2), SCHEDULE, OTHER), X),
     "a divergence's array": (
-        lambda d: diffusion.ode_log_likelihood(shrink, lambda *_: d, X, tolerance=1e-2), X[:, 0]),
+        lambda d: diffusion.ode_log_likelihood(bend, lambda *_: d, X, tolerance=1e-2), X[:, 0]),
     "a decoder's array": (
-        lambda d: diffusion.elbo_terms(shrink, SCHEDULE, X, rng(), decoder=lambda *_: d), X[:, 0]),
+        lambda d: diffusion.elbo_terms(bend, SCHEDULE, X, rng(), decoder=lambda *_: d), X[:, 0]),
     "frechet_distance": (sample_quality.frechet_distance, X, OTHER),
     "precision_and_recall": (sample_quality.precision_and_recall, X, OTHER),
     "features": (CLASSIFIER.features, GREY),
@@ -164,7 +164,7 @@ def test_what_is_returned_shares_no_memory_with_what_was_given(case):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_samplers_do_not_round_as_a_denoiser_does(dtype):
     def rounding(x, alpha_bar):
-        return shrink(x, alpha_bar).astype(dtype)
+        return bend(x, alpha_bar).astype(dtype)
 
     def rounded(x, alpha_bar):
         return rounding(x, alpha_bar).astype(np.float64)
@@ -214,7 +214,7 @@ def other(x, alpha_bar):
 
 def watched(sampler, *arguments):
     def run(wrap, spoil):
-        return sampler(wrap(shrink), SCHEDULE, X, *arguments,
+        return sampler(wrap(bend), SCHEDULE, X, *arguments,
                        watch=lambda t, x: spoil(x))
 
     return run
@@ -223,18 +223,18 @@ def watched(sampler, *arguments):
 RUNS = {
     "ancestral": lambda wrap, spoil: watched(diffusion.ancestral, rng())(wrap, spoil),
     "ddim": watched(diffusion.ddim),
-    "ode": lambda wrap, _: diffusion.ode(wrap(shrink), SCHEDULE, X),
-    "ode, one step": lambda wrap, _: diffusion.ode(wrap(shrink), NoiseSchedule([0.5]), X),
-    "langevin": lambda wrap, _: diffusion.langevin(wrap(shrink), 0.5, X, rng(), step_size=0.1,
+    "ode": lambda wrap, _: diffusion.ode(wrap(bend), SCHEDULE, X),
+    "ode, one step": lambda wrap, _: diffusion.ode(wrap(bend), NoiseSchedule([0.5]), X),
+    "langevin": lambda wrap, _: diffusion.langevin(wrap(bend), 0.5, X, rng(), step_size=0.1,
                                                    num_steps=3),
-    "guided": lambda wrap, _: diffusion.guided(wrap(shrink), wrap(other), 2)(X, 0.5),
+    "guided": lambda wrap, _: diffusion.guided(wrap(bend), wrap(other), 2)(X, 0.5),
     "ddim, guided": lambda wrap, _: diffusion.ddim(
-        diffusion.guided(wrap(shrink), wrap(other), 2), SCHEDULE, X),
-    "denoise": lambda wrap, _: diffusion.denoise(wrap(shrink), X, 0.5),
+        diffusion.guided(wrap(bend), wrap(other), 2), SCHEDULE, X),
+    "denoise": lambda wrap, _: diffusion.denoise(wrap(bend), X, 0.5),
     "elbo_terms": lambda wrap, _: diffusion.elbo_terms(
-        wrap(shrink), SCHEDULE, X, rng(), decoder=wrap(diffusion.gaussian_decoder)),
+        wrap(bend), SCHEDULE, X, rng(), decoder=wrap(diffusion.gaussian_decoder)),
     "ode_log_likelihood": lambda wrap, _: diffusion.ode_log_likelihood(
-        wrap(shrink), wrap(shrinkage), X, tolerance=1e-3),
+        wrap(bend), wrap(divergence), X, tolerance=1e-3),
 }
 
 
@@ -271,10 +271,10 @@ class Model:
 
 LABELS = np.arange(5)
 FIGURES = {
-    "latent_grid": lambda model: plotting.latent_grid(model, 3),
-    "latent_means": lambda model: plotting.latent_means(model, GREY, LABELS),
-    "reconstructions": lambda model: plotting.reconstructions(model, GREY, 4),
-    "samples": lambda model: plotting.samples(model, 2, 3, seed=0),
+    "latent_grid": lambda model, _: plotting.latent_grid(model, 3),
+    "latent_means": lambda model, images: plotting.latent_means(model, images, LABELS),
+    "reconstructions": lambda model, images: plotting.reconstructions(model, images, 4),
+    "samples": lambda model, _: plotting.samples(model, 2, 3, seed=0),
 }
 
 
@@ -288,14 +288,14 @@ def drawn(figure):
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 def test_models_that_work_in_place_change_no_figure(draw, monkeypatch):
     monkeypatch.setattr(plotting, "ENCODE_BATCH", 1)  # equal shapes: one array for all batches
-    before, expected = GREY.copy(), drawn(draw(Model(lambda function: function)))
+    images, expected = GREY.copy(), drawn(draw(Model(lambda function: function), GREY))
     in_place = InPlace()
-    figure = draw(Model(in_place))
+    figure = draw(Model(in_place), images)
     in_place.overwrite()
     assert expected
     for ours, theirs in zip(drawn(figure), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(GREY, before)
+    np.testing.assert_array_equal(images, GREY)
 
 
 def test_training_curves_keep_what_they_drew():
