@@ -45,11 +45,10 @@ class NoiseSchedule:
 
     Raises:
         ValueError: the levels do not decrease, or leave (0, 1), or there is none; or they look like
-            the α_t = 1 − β_t of single steps, whose products α̅_t = α_1 ⋯ α_t are expected: they
-            keep more signal than noise to the end, their product does not, and no later step adds
-            as much noise as the first. Any decreasing sequence may be meant, so that not all are
-            found: not those that fall below ½ (the cosine schedule), nor a hundred steps with the
-            β_t that were made for a thousand.
+            the α_t = 1 − β_t of single steps, their product forgotten. Since any decreasing
+            sequence may be meant, this is said only of what resembles the β_t in use: small at
+            first, growing evenly over many steps. The α_t of the cosine schedule, or of a few β_t,
+            are taken for α̅_t.
     """
 
     def __init__(self, alpha_bars: ArrayLike):
@@ -63,8 +62,7 @@ class NoiseSchedule:
             t = int(np.argmax(np.diff(alpha_bars) >= 0)) + 2
             raise ValueError(f"alpha_bars must decrease strictly, but that of t = {t} is "
                              f"{alpha_bars[t - 1]} after {alpha_bars[t - 2]}")
-        added = -np.diff(alpha_bars, prepend=1.0)  # the noise of each step
-        if alpha_bars[-1] > 0.5 and np.prod(alpha_bars) < 0.1 and added[0] > added[1:].max():
+        if _are_single_steps(alpha_bars):
             raise ValueError("alpha_bars must be the products α_1 ⋯ α_t (numpy.cumprod), got what "
                              "looks like the α_t = 1 − β_t of single steps: after "
                              f"{len(alpha_bars)} steps it is still {alpha_bars[-1]:.3g}")
@@ -147,6 +145,18 @@ class NoiseSchedule:
         if not first <= t <= self.num_steps:
             raise ValueError(f"t is {t}, expected {first} to {self.num_steps}")
         return int(t)
+
+
+def _are_single_steps(levels: Array) -> bool:
+    """Whether decreasing levels (T,) look like the α_t = 1 − β_t of which α̅_t is the product.
+
+    They do if they keep more signal than noise to the end, though their product would not, and if
+    no later step adds as much noise as the first, small one, and none much more than the others.
+    The schedules above, and their first parts, do not.
+    """
+    added = -np.diff(levels, prepend=1.0)  # the noise of each step, β_1 and β_t − β_{t−1} if so
+    return (levels[-1] > 0.5 and np.prod(levels) < 0.1
+            and added[1:].max() < min(added[0], 4 * np.median(added[1:])) and added[0] < 0.003)
 
 
 def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
