@@ -162,7 +162,7 @@ class Nodes:
 @pytest.mark.parametrize("seed", range(5))
 def test_H1_elbo_of_a_gaussian_chain(seed):
     # Affine denoisers make p(x_3) p(x_2|x_3) p(x_1|x_2) p(x_0|x_1) one Gaussian with the latent
-    # variables h = (x_3, x_2, x_1): log p(x_0) − D[q(h|x_0) ‖ p(h|x_0)] from its covariance, against the
+    # variables h = (x_3, x_2, x_1): log p(x_0) − D[q(h|x_0) ‖ p(h|x_0)] from its covariance. The
     # terms of the package, each a quadratic function of the noise, by quadrature.
     rng = np.random.default_rng(seed)
     d, levels, x0 = 2, [1.0, 0.8, 0.5, 0.2], rng.normal(size=2)
