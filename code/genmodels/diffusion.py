@@ -110,7 +110,7 @@ class NoiseSchedule:
         return self.alpha_bar(self._checked(t)) / self.alpha_bar(t - 1)
 
     def snr(self, t: int) -> float:
-        """α̅_t/(1 − α̅_t) for t = 1 … T, decreasing: the signal-to-noise ratio of unit variance."""
+        """α̅_t/(1 − α̅_t), t = 1 … T: the signal-to-noise ratio of data of variance 1, falling."""
         alpha_bar = self.alpha_bar(self._checked(t))
         return alpha_bar / (1 - alpha_bar)
 
@@ -339,9 +339,10 @@ def ode_log_likelihood(denoiser: Denoiser, divergence: Denoiser, x0: ArrayLike, 
         divergence: (x (n, d), alpha_bar) -> Σ_i ∂x̂_0,i/∂x_i, (n,), or an unbiased estimate of it
             that is the same function of x at each call.
         tolerance: that of `ode`, for x and log p of all examples together.
-        lambdas: λ = ½ log(1/SNR) at the two ends, increasing. Where the density of the data is
-            smooth on the scale e^{λ_first}, log p differs from theirs by a term of the order
-            e^{2λ_first}; and at the far end from that of N(0, I) by one of the order e^{−λ_last}.
+        lambdas: λ = ½ log(1/SNR) at the two ends, increasing. The result is the log density of the
+            data with noise of standard deviation e^{λ_first}, which adds a term of the order
+            e^{2λ_first} where their own density is smooth on this scale; taking N(0, I) at the far
+            end adds one of the order e^{−λ_last}.
 
     Raises:
         TypeError, ValueError: x0 is not finite numbers (n, d), tolerance is not positive, lambdas
@@ -410,7 +411,7 @@ def guided(conditional: Denoiser, unconditional: Denoiser, weight: float) -> Den
         raise ValueError(f"weight is {weight!r}, expected a finite number")
 
     def denoiser(x, alpha_bar):
-        x = np.asarray(x)
+        x = plain_array(x)
         without = denoise(unconditional, x, alpha_bar)
         return without + weight * (denoise(conditional, x, alpha_bar) - without)
 
