@@ -76,6 +76,36 @@ def test_bad_levels(alpha_bars):
         NoiseSchedule(alpha_bars)
 
 
+BETAS = {
+    "linear": np.linspace(1e-4, 0.02, 1000),  # Ho et al. (2020)
+    "linear, 300 steps": np.linspace(1e-4, 0.02, 300),
+    "as fast in 250 steps": np.linspace(1e-4, 0.02, 250) * 4,
+    "linear in the root": np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2,  # latent diffusion
+}
+
+
+@pytest.mark.parametrize("betas", BETAS.values(), ids=BETAS)
+def test_single_steps_are_not_taken_for_their_products(betas):
+    with pytest.raises(ValueError, match=r"products .* got what looks like the α_t = 1 − β_t"):
+        NoiseSchedule(1 - betas)
+    schedule = NoiseSchedule(np.cumprod(1 - betas))
+    assert schedule.alpha(len(betas)) == pytest.approx(1 - betas[-1], rel=1e-12)
+
+
+@each_schedule
+def test_what_is_not_certainly_single_steps_is_taken_as_it_is(make):
+    for T in (1, 2, 10, 300, 1000):  # a schedule, and all its first parts
+        levels = [make(T).alpha_bar(t) for t in range(1, T + 1)]
+        for end in range(1, T + 1, 1 + T // 50):
+            assert NoiseSchedule(levels[:end]).num_steps == end
+    for levels in ([0.98], [0.9, 0.7, 0.4], [0.9, 0.8, 0.7], np.linspace(0.95, 0.55, 40),
+                   1 / (1 + np.exp(-np.linspace(14, 1, 500))), np.linspace(0.999, 0.001, 999)):
+        NoiseSchedule(levels)
+    # and so are single steps that may be products
+    NoiseSchedule(1 - np.linspace(0.01, 0.6, 30))
+    NoiseSchedule([make(20).alpha(t) for t in range(1, 21)])
+
+
 @each_schedule
 def test_bad_number_of_steps(make):
     with pytest.raises(ValueError, match="num_steps"):
@@ -112,41 +142,66 @@ def test_bad_points():
 # H1, D1, D2 -------------------------------------------------------------------------------------
 
 
+class Nodes:
+    """Stands in for a generator: nodes and weights of a quadrature over standard normal numbers.
+
+    Exact for functions of d numbers that are quadratic in each of them.
+    """
+
+    def __init__(self, d):
+        nodes, weights = np.polynomial.hermite_e.hermegauss(3)
+        self.nodes = np.stack(np.meshgrid(*[nodes] * d), axis=-1).reshape(-1, d)
+        self.weights = np.prod(np.meshgrid(*[weights] * d), axis=0).ravel()
+        self.weights /= self.weights.sum()
+
+    def standard_normal(self, shape):
+        assert shape == self.nodes.shape
+        return self.nodes
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_H1_elbo_of_a_gaussian_chain(seed):
-    # p(h_2) p(h_1|h_2) p(x|h_1) and Q(h_1|x) Q(h_2|h_1), all linear-Gaussian, two components each:
-    # E_Q by quadrature, against log p(x) − D[Q‖p(h_1, h_2|x)] from the joint Gaussian.
+    # Affine denoisers make p(x_3) p(x_2|x_3) p(x_1|x_2) p(x_0|x_1) one Gaussian with the latent
+    # variables h = (x_3, x_2, x_1): log p(x_0) − D[q(h|x_0) ‖ p(h|x_0)] from its covariance. The
+    # terms of the package, each a quadratic function of the noise, by quadrature.
     rng = np.random.default_rng(seed)
-    k, x = 2, rng.normal(size=2)
-    identity = np.eye(k)
-    first, second = rng.normal(size=(2, k, k))  # h_1 = first h_2 + …, x = second h_1 + …
-    noise1, noise0 = rng.uniform(0.5, 1.5, size=2)  # standard deviations
-    as_one_map = np.block([[second, np.zeros((k, k))]])  # x from (h_1, h_2)
-    prior_cov = np.block([[first @ first.T + noise1**2 * identity, first],
-                          [first.T, identity]])  # of (h_1, h_2)
-    evidence_cov = as_one_map @ prior_cov @ as_one_map.T + noise0**2 * identity
-    log_p = gaussian.log_density(x, np.zeros(k), evidence_cov)
-    gain = prior_cov @ as_one_map.T @ np.linalg.inv(evidence_cov)
-    posterior = gain @ x, prior_cov - gain @ as_one_map @ prior_cov
+    d, levels, x0 = 2, [1.0, 0.8, 0.5, 0.2], rng.normal(size=2)
+    maps = {level: (rng.normal(size=(d, d)), rng.normal(size=d)) for level in levels[1:]}
 
-    mean1, back = rng.normal(size=k), rng.normal(size=(k, k))  # Q(h_1|x), Q(h_2|h_1)
-    spread1, spread2 = rng.uniform(0.3, 1, size=2)
-    q_mean = np.concatenate([mean1, back @ mean1])
-    q_cov = np.block([[spread1**2 * identity, spread1**2 * back.T],
-                      [spread1**2 * back, spread1**2 * back @ back.T + spread2**2 * identity]])
-    nodes, weights = np.polynomial.hermite_e.hermegauss(3)  # exact for quadratic integrands
-    grid = np.stack(np.meshgrid(*[nodes] * 2 * k), axis=-1).reshape(-1, 2 * k)
-    weights = np.prod(np.meshgrid(*[weights] * 2 * k), axis=0).ravel()
-    h = q_mean + grid @ np.linalg.cholesky(q_cov).T
-    h1, h2 = h[:, :k], h[:, k:]
-    values = (gaussian.log_density(x, h1 @ second.T, noise0**2 * identity)
-              + gaussian.log_density(h1, h2 @ first.T, noise1**2 * identity)
-              + gaussian.log_density(h2, np.zeros(k), identity)
-              - gaussian.log_density(h1, mean1, spread1**2 * identity)
-              - gaussian.log_density(h2, h1 @ back.T, spread2**2 * identity))
-    elbo = weights @ values / weights.sum()
+    def denoiser(x, alpha_bar):
+        factor, offset = maps[alpha_bar]
+        return x @ factor.T + offset
+
+    def between(s, t):  # covariance of a component of x_s and x_t given x_0
+        s, t = min(s, t), max(s, t)
+        return math.sqrt(levels[t] / levels[s]) * (1 - levels[s])
+
+    means, roots = [np.zeros(d)], [np.eye(d, 4 * d)]  # of x_3, x_2, x_1, x_0 from 4 d noises
+    for t in (3, 2, 1):
+        factor, offset = maps[levels[t]]
+        if t > 1:  # of N(x_{t−1}; mean + gain (x_t − mean of x_t), variance), x̂_0 for x_0
+            gain = between(t - 1, t) / between(t, t)
+            share = math.sqrt(levels[t - 1]) - gain * math.sqrt(levels[t])
+            factor, offset = share * factor + gain * np.eye(d), share * offset
+            variance = between(t - 1, t - 1) - gain * between(t - 1, t)
+        else:
+            variance = (1 - levels[1]) / levels[1]
+        means.append(factor @ means[-1] + offset)
+        roots.append(factor @ roots[-1] + math.sqrt(variance) * np.eye(d, 4 * d, k=(4 - t) * d))
+    mean, root = np.concatenate(means), np.vstack(roots)
+    cov = root @ root.T
+    log_p = gaussian.log_density(x0, mean[-d:], cov[-d:, -d:])
+    gain = cov[:-d, -d:] @ np.linalg.inv(cov[-d:, -d:])
+    posterior = mean[:-d] + gain @ (x0 - mean[-d:]), cov[:-d, :-d] - gain @ cov[-d:, :-d]
+    q_mean = np.concatenate([math.sqrt(levels[t]) * x0 for t in (3, 2, 1)])
+    q_cov = np.kron([[between(s, t) for s in (3, 2, 1)] for t in (3, 2, 1)], np.eye(d))
     expected = log_p - gaussian.kl_divergence(q_mean, q_cov, *posterior)
-    assert elbo == pytest.approx(expected, rel=1e-10, abs=1e-10)  # float64 rounding
+
+    nodes = Nodes(d)
+    terms = diffusion.elbo_terms(denoiser, NoiseSchedule(levels[1:]), np.tile(x0, (9, 1)), nodes)
+    elbo = nodes.weights @ (terms.reconstruction - terms.prior_matching
+                            - terms.denoising_matching.sum(axis=1))
+    assert elbo == pytest.approx(expected, rel=1e-10)  # float64 rounding
 
 
 def single_steps(schedule):
@@ -410,31 +465,40 @@ def test_D5_weight_is_a_difference_of_signal_to_noise_ratios(make):
         np.testing.assert_allclose(terms.denoising_matching[:, t - 2], expected, rtol=1e-8)
 
 
-def continuous_loss(make_levels, rng, n=200_000):
-    """One value of ½ (−dSNR/dτ) ‖x_0 − x̂_0‖² for each of n examples, τ uniform on [0, 1]."""
-    tau, step = rng.random(n), 1e-5
-    log_snr, slope = make_levels(tau), (make_levels(tau + step) - make_levels(tau - step))
-    slope = -slope / (2 * step)
-    x0, noise = MIXTURE.sample(n, rng), rng.standard_normal((n, 2))
-    # the same wrong denoiser at all levels at once: it shrinks towards the mean of other data
-    snr = np.exp(log_snr)[:, None]
-    alpha_bar = snr / (1 + snr)
-    xt = np.sqrt(alpha_bar) * x0 + np.sqrt(1 - alpha_bar) * noise
-    x0_hat = (0.4 + snr * xt / np.sqrt(alpha_bar)) / (1 + snr)
-    return 0.5 * slope * snr[:, 0] * np.sum((x0 - x0_hat) ** 2, axis=1)
-
-
 def test_D5_the_path_between_the_end_points_does_not_matter():
-    rng = np.random.default_rng(6)
-    straight = continuous_loss(lambda tau: 5 - 10 * tau, rng)
-    curved = continuous_loss(lambda tau: 5 - 10 * tau**2 * (3 - 2 * tau), rng)
-    other_ends = continuous_loss(lambda tau: 4 - 9 * tau, rng)
+    # With a wrong denoiser that shrinks towards 0.4, E‖x_0 − x̂_0‖² = (b + d SNR)/(1 + SNR)² with
+    # b = E‖x_0 − 0.4‖², and half its integral over the SNR is a difference of two values of:
+    b, d = np.trace(MIXTURE.cov) + np.sum((MIXTURE.mean - 0.4) ** 2), 2
 
-    def difference(a, b):
-        return (a.mean() - b.mean()) / math.sqrt((a.var() + b.var()) / len(a))
+    def primitive(snr):
+        return 0.5 * (-b / (1 + snr) + d * (math.log1p(snr) + 1 / (1 + snr)))
 
-    assert abs(difference(straight, curved)) < 3
-    assert abs(difference(straight, other_ends)) > 10
+    def shrinking(x, alpha_bar):
+        snr = alpha_bar / (1 - alpha_bar)
+        return (0.4 + snr * x / math.sqrt(alpha_bar)) / (1 + snr)
+
+    def total(log_snr):
+        """The terms of t = 2 … T of n examples, (n,), and how much their mean is above the limit.
+
+        A sum of rectangles for a loss that falls with the SNR (b > d/2) is above the integral, by
+        less than its steps times the changes of the loss; both vanish as the steps do.
+        """
+        snr = np.exp(log_snr)
+        excess = 0.5 * np.sum(-np.diff(snr) * np.diff((b + d * snr) / (1 + snr) ** 2))
+        schedule = NoiseSchedule(snr / (1 + snr))
+        x0 = MIXTURE.sample(10_000, rng)
+        terms = diffusion.elbo_terms(shrinking, schedule, x0, rng).denoising_matching.sum(axis=1)
+        return terms, excess
+
+    rng, tau = np.random.default_rng(6), np.linspace(0, 1, 400)
+    expected = primitive(math.exp(5)) - primitive(math.exp(-5))
+    for path in (tau, tau**2 * (3 - 2 * tau)):
+        terms, excess = total(5 - 10 * path)
+        error = terms.std(ddof=1) / math.sqrt(len(terms))
+        assert 0 < excess < 0.04 * expected
+        assert -4 * error < terms.mean() - expected < excess + 4 * error
+    terms, excess = total(4 - 9 * tau)  # another end
+    assert terms.mean() + excess < expected - 10 * error
 
 
 # Samplers, step by step --------------------------------------------------------------------------
@@ -501,6 +565,13 @@ def test_ode_scales_gaussian_data_as_their_standard_deviation():
     np.testing.assert_allclose(result, gaussian_denoiser(at_first, 0.9), rtol=1e-7)
 
 
+def test_ode_of_one_step_denoises_the_noise():
+    x = np.array([[1.3, -0.4], [0.2, 2.0]])
+    result = diffusion.ode(gaussian_denoiser, NoiseSchedule([0.3]), x)
+    np.testing.assert_array_equal(result, gaussian_denoiser(x, 0.3))
+    assert diffusion.ode(gaussian_denoiser, LEVELS, x[:0]).shape == (0, 2)
+
+
 def test_langevin_makes_the_steps_that_it_says():
     x, level, step = np.array([[1.3, -0.4]]), 0.7, 0.03
     result = diffusion.langevin(gaussian_denoiser, level, x, FixedNoise(), step_size=step,
@@ -511,14 +582,20 @@ def test_langevin_makes_the_steps_that_it_says():
     np.testing.assert_allclose(result, x, rtol=1e-12)
 
 
-def test_langevin_reaches_the_variance_of_gaussian_data_exactly():
-    # With independent noise in each step it would be larger by 1/(1 − δ/2v): 19 % here.
+@pytest.mark.parametrize("relative_step", [0.32, 1.7])
+def test_langevin_reaches_the_variance_of_gaussian_data_exactly(relative_step):
+    # With independent noise in each step it would be larger by 1/(1 − δ/2v): 19 % and more.
     level, n, rng = 0.7, 50_000, np.random.default_rng(7)
     variance = level * SCALE**2 + 1 - level
-    step = 0.32 * variance
     x = diffusion.langevin(gaussian_denoiser, level, rng.standard_normal((n, 1)), rng,
-                           step_size=step, num_steps=60)
+                           step_size=relative_step * variance, num_steps=60)
     assert abs(np.var(x) / variance - 1) < 4 * math.sqrt(2 / n)
+
+
+def test_langevin_steps_of_twice_the_smallest_variance_are_too_long():
+    x = diffusion.langevin(gaussian_denoiser, 0.7, np.ones((50, 1)), np.random.default_rng(7),
+                           step_size=2.1 * (0.7 * SCALE**2 + 0.3), num_steps=100)
+    assert np.std(x) > 1000  # it grows by 1.1 a step
 
 
 def test_watch_sees_every_state_once():
@@ -751,6 +828,44 @@ def test_bad_denoiser(run):
 
 
 @each_run
+@pytest.mark.parametrize("wrong", [None, "x", 1j, True])
+def test_a_denoiser_that_returns_no_real_numbers(run, wrong):
+    with pytest.raises(TypeError, match=r"denoiser returned dtype .*, expected real numbers"):
+        run(lambda x, alpha_bar: np.full(x.shape, wrong), np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), [
+    (np.zeros((3, 1)), ValueError, r"shape \(3, 1\), expected \(3,\)"),
+    (np.zeros((3, 3)), ValueError, r"shape \(3, 3\), expected \(3,\)"),
+    (np.zeros((3, 2)), ValueError, r"shape \(3, 2\), expected \(3,\)"),
+    (0.0, ValueError, r"shape \(\), expected \(3,\)"),
+    (np.zeros(2), ValueError, r"shape \(2,\), expected \(3,\)"),
+    (np.array([0, np.nan, 0]), ValueError, "NaN"),
+    (np.array([0, np.inf, 0]), ValueError, "infinity"),
+    (np.zeros(3, complex), TypeError, "dtype complex128, expected real numbers"),
+    (None, TypeError, "dtype object, expected real numbers"),
+])
+def test_bad_divergences_and_decoders(wrong, error, message):
+    x = np.zeros((3, 2))
+    with pytest.raises(error, match=f"divergence returned .*{message}"):
+        diffusion.ode_log_likelihood(gaussian_denoiser, lambda *_: wrong, x)
+    if message == "infinity":  # the log-likelihood of what cannot be
+        wrong, message = np.array([0, np.nan, -np.inf]), "NaN"
+    with pytest.raises(error, match=f"decoder returned .*{message}"):
+        diffusion.elbo_terms(gaussian_denoiser, LEVELS, x, np.random.default_rng(0),
+                             decoder=lambda *_: wrong)
+
+
+@pytest.mark.parametrize("lambdas", [
+    (1, -1), (1, 1), (1,), (-1, 0, 1), [[-1, 1]], 3.0, (math.nan, 1), (-math.inf, 1),
+    (-1, math.inf), (-19, 1), (-1, 400)])
+def test_bad_ends_of_the_ode(lambdas):
+    with pytest.raises(ValueError, match="lambdas "):
+        diffusion.ode_log_likelihood(gaussian_denoiser, lambda x, _: x[:, 0], np.zeros((3, 2)),
+                                     lambdas=lambdas)
+
+
+@each_run
 def test_bad_start(run):
     with pytest.raises(ValueError, match=r"(noise|start|x0) contains NaN"):
         run(gaussian_denoiser, np.full((3, 2), np.nan))
@@ -768,7 +883,5 @@ def test_bad_settings_of_samplers():
     for tolerance in (0.0, -1e-5, math.nan):
         with pytest.raises(ValueError, match="tolerance"):
             diffusion.ode(gaussian_denoiser, LEVELS, x, tolerance=tolerance)
-    with pytest.raises(ValueError, match="lambdas"):
-        diffusion.ode_log_likelihood(gaussian_denoiser, gaussian_denoiser, x, lambdas=(1, -1))
     with pytest.raises(ValueError, match="x0 has shape"):
         diffusion.ode_log_likelihood(gaussian_denoiser, gaussian_denoiser, np.zeros(3))

@@ -275,3 +275,12 @@ def test_kl_to_standard_normal_refuses_what_does_not_match(mean, log_var, messag
 def test_what_is_not_an_array_of_real_numbers_is_a_type_error(x, message):
     with pytest.raises(TypeError, match=message):
         gaussian.log_density(x, two, unit)
+
+
+def test_masked_numbers_are_refused():
+    x = np.ma.masked_invalid([1.0, np.nan])
+    with pytest.raises(ValueError, match="x contains masked numbers, expected none"):
+        gaussian.log_density(np.ma.masked_equal([1.0, -99.0], -99.0), two, unit)
+    with pytest.raises(ValueError, match="x contains masked numbers"):
+        gaussian.log_density(x, two, unit)
+    assert np.isfinite(gaussian.log_density(np.ma.masked_equal([1.0, 2.0], -99.0), two, unit))

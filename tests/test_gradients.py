@@ -15,6 +15,7 @@ from scipy.stats import multivariate_normal, norm, sem
 
 from genmodels import gaussian
 from genmodels.linear_gaussian import LinearGaussian
+from genmodels.training import batches, begin
 
 Array = NDArray[np.float64]
 SEEDS = range(5)
@@ -132,12 +133,28 @@ def test_G2_both_sides_averaged_over_the_data_agree(seed: int) -> None:
     assert np.isclose(np.mean(log_evidence - kl), elbos.mean(), rtol=1e-10)  # float64 rounding
 
 
-@pytest.mark.parametrize("batch_size", [1, 8, 49, 50])
-def test_G2_minibatch_mean_is_unbiased_exactly(batch_size: int) -> None:
-    # Not Monte Carlo: the rotations of a list put every example at every place equally often.
+def drawn_batches(num_examples: int, batch_size: int, num_epochs: int, seed: int) -> list[Array]:
+    """Return the rows of each batch that `fit` draws, epoch after epoch."""
+    history, _ = begin(None, model=None, num_examples=num_examples, num_epochs=num_epochs,
+                       num_steps=None, batch_size=batch_size, seed=seed, learning_rate=None,
+                       recipe="lecture")
+    rows = []
+    with batches(history, latent_dim=0, progress=False, keep=lambda: lambda: None) as steps:
+        for chosen, _ in steps:
+            rows.append(chosen)
+            history.record(0.0, 0.0, len(chosen))
+    return rows
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 49])
+def test_G2_minibatch_mean_is_unbiased(batch_size: int) -> None:
+    # The first batches of many epochs, and the last ones, which are smaller for 8 and 49.
     *_, elbos = data_and_elbos(seed=0)
-    batches = [np.roll(elbos, shift)[:batch_size].mean() for shift in range(len(elbos))]
-    assert np.isclose(np.mean(batches), elbos.mean(), rtol=1e-12)  # float64 rounding
+    per_epoch = -(-len(elbos) // batch_size)
+    rows = drawn_batches(len(elbos), batch_size, num_epochs=2000, seed=1)
+    for place in (0, per_epoch - 1):
+        means = np.array([elbos[chosen].mean() for chosen in rows[place::per_epoch]])
+        assert_unbiased(means[:, None], elbos.mean())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -159,17 +176,27 @@ def test_G2_minibatch_gradient_is_unbiased(seed: int) -> None:
     assert_unbiased(gradients[order[:, :8]].mean(axis=1), exact)
 
 
+@pytest.mark.parametrize("batch_size", [10, 16])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_G2_an_epoch_of_equal_batches_is_exact_and_of_unequal_ones_is_not(seed: int) -> None:
+def test_G2_an_epoch_counts_every_example_once(seed: int, batch_size: int) -> None:
+    # The mean over the batches does so if they are equal; the history also if the last is smaller.
     *_, elbos = data_and_elbos(seed)
-    shuffled = np.random.default_rng(seed).permutation(elbos)
-    equal = np.mean([batch.mean() for batch in np.split(shuffled, 5)])
-    assert np.isclose(equal, elbos.mean(), rtol=1e-12)  # float64 rounding
-    batches = np.split(np.sort(elbos), [16, 32, 48])  # three of 16 and one of 2, in order
-    unequal = np.mean([batch.mean() for batch in batches])
-    assert unequal > elbos.mean() + 0.01  # the two largest count for a quarter
-    weighted = sum(len(batch) * batch.mean() for batch in batches) / len(elbos)
-    assert np.isclose(weighted, elbos.mean(), rtol=1e-12)
+    history, _ = begin(None, model=None, num_examples=len(elbos), num_epochs=2, num_steps=None,
+                       batch_size=batch_size, seed=seed, learning_rate=None, recipe="lecture")
+    rows = []
+    with batches(history, latent_dim=0, progress=False, keep=lambda: lambda: None) as steps:
+        for chosen, _ in steps:
+            rows.append(chosen)
+            history.record(elbos[chosen].sum(), 0.0, len(chosen))
+    for epoch in np.array_split(np.arange(len(rows)), 2):
+        seen = np.concatenate([rows[step] for step in epoch])
+        np.testing.assert_array_equal(np.sort(seen), np.arange(len(elbos)))
+        of_batches = np.mean([elbos[rows[step]].mean() for step in epoch])
+        if len(elbos) % batch_size == 0:
+            assert np.isclose(of_batches, elbos.mean(), rtol=1e-12)  # float64 rounding
+        else:
+            assert abs(of_batches - elbos.mean()) > 1e-3  # two examples count for a quarter
+    assert np.allclose(history.loss, -elbos.mean(), rtol=1e-12)
 
 
 # G3: gradients of the decoder's parameters
@@ -235,9 +262,21 @@ def test_G4_without_a_path_through_h_only_the_divergence_has_a_gradient(seed: in
     log_p = torch.distributions.Normal(decoded, model.noise_std).log_prob(torch.from_numpy(x)).sum()
     (log_p - torch.distributions.kl_divergence(q, prior).sum()).backward()
     naive = np.concatenate([q_mean.grad, q_log_var.grad])
-    kl_gradient = np.concatenate([mean, (np.exp(log_var) - 1) / 2])
-    assert np.allclose(naive, -kl_gradient, rtol=1e-12, atol=1e-12)  # float64 rounding
-    lost = reconstruction_gradient(model, x, mean, log_var)
+
+    def expected_log_likelihood(parameters: Array) -> float:
+        cov = np.diag(np.exp(parameters[2:]))
+        return float(model.expected_log_likelihood(x, parameters[:2], cov))
+
+    def minus_kl(parameters: Array) -> float:
+        return -float(gaussian.kl_to_standard_normal(parameters[:2], parameters[2:]))
+
+    parameters = np.concatenate([mean, log_var])
+    kept = central_differences(minus_kl, parameters, step=1e-4)
+    assert np.allclose(naive, kept, rtol=1e-6, atol=1e-6)  # step² times a derivative
+    lost = central_differences(expected_log_likelihood, parameters, step=1e-4)
+    gradients = model.elbo_gradients(x, mean, log_var)
+    exact = np.concatenate([gradients.q_mean, gradients.q_log_var])
+    assert np.allclose(exact - naive, lost, rtol=1e-6, atol=1e-6)
     assert np.max(np.abs(lost)) > 0.1  # far above rounding: the naive estimator is biased
 
 

@@ -6,6 +6,7 @@ import torch
 
 from genmodels import bounds, iwae_torch
 from genmodels.iwae_torch import BinaryVAE, binarise, fit, log_weights, surrogate_loss
+from genmodels.vae_torch import MLPVAE, ConvVAE
 
 GREY = np.random.default_rng(0).random((10, 28, 28), dtype=np.float32)
 BINARY = (GREY < 0.3).astype(np.float32)
@@ -184,6 +185,59 @@ def test_wrong_images():
     for use in (lambda x: fit(small(), x, num_steps=1), lambda x: log_weights(small(), x, 2)):
         with pytest.raises(ValueError, match="shape"):
             use(GREY[0])
+
+
+class OldConvVAE(MLPVAE):
+    """Stands in for a ConvVAE made before a reload: the name is the same, the class is not."""
+
+
+OldConvVAE.__qualname__ = "ConvVAE"
+LIKELIHOODS = {  # what claims to be one, or a weight with one in it
+    "elbo_terms": lambda x: small().elbo_terms(x),
+    "log_weights of the model": lambda x: small().log_weights(x, torch.zeros(len(x), 3, 2)),
+    "log_weights": lambda x: log_weights(small(), x, 3, progress=False),
+    "log_weights of a ConvVAE": lambda x: log_weights(ConvVAE(), x, 3, progress=False),
+    "log_weights of an old ConvVAE": lambda x: log_weights(OldConvVAE(), x, 3, progress=False),
+}
+
+
+@pytest.mark.parametrize("use", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_grey_images_have_no_bernoulli_likelihood(use):
+    one_grey_pixel = BINARY.copy()
+    one_grey_pixel[3, 4, 5] = 0.999
+    for grey in (GREY, one_grey_pixel, torch.from_numpy(GREY)):
+        with pytest.raises(ValueError, match=r"must hold zeros and ones, .* got grey values"):
+            use(grey)
+    use(BINARY)
+
+
+def test_grey_images_have_a_gaussian_density_and_a_code():
+    assert np.isfinite(log_weights(MLPVAE(), GREY, 3, progress=False)).all()
+    assert small().encode(GREY)[0].shape == (10, 2)
+    assert small().reconstruct(GREY).shape == (10, 28, 28)
+
+
+def test_autocast_does_not_change_log_weights():
+    for model in (small(), BinaryVAE(), ConvVAE(), MLPVAE()):
+        expected = log_weights(model, BINARY, 7, progress=False)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model.decode(torch.zeros(1, model.latent_dim)).dtype == torch.bfloat16
+            inside = log_weights(model, BINARY, 7, progress=False)
+        np.testing.assert_array_equal(inside, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_models_of_low_precision_have_no_log_weights(dtype):
+    with pytest.raises(TypeError, match=r"model must be of float32 or float64, got .*float16 in"):
+        log_weights(small().to(dtype), BINARY, 3)
+    assert log_weights(small().double(), BINARY, 3, progress=False).dtype == np.float32
+
+
+def test_a_mean_image_of_half_precision_is_not_computed_with_in_it():
+    half = GREY[0].astype(np.float16)
+    biases = [BinaryVAE(2, 8, mean_image=image).decoder[-2].bias for image in
+              (half, half.astype(np.float32))]
+    assert torch.equal(*biases)
 
 
 @pytest.mark.parametrize("size", ["latent_dim", "hidden_dim"])

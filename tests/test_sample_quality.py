@@ -57,7 +57,47 @@ def test_frechet_distance_is_that_of_gaussians(k):
     (m1, c1), (m2, c2) = moments
     expected = np.sum((m1 - m2) ** 2) + np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
     assert frechet_distance(*points) == pytest.approx(expected, rel=1e-8)
-    assert frechet_distance(points[0], points[0]) == pytest.approx(0, abs=1e-7)  # roots of 1e-16
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 32])
+@pytest.mark.parametrize("num_constant", [0, 1, 5])
+def test_frechet_distance_of_equal_sets_is_zero_and_never_negative(k, num_constant):
+    """Features that are always 0, as those behind a ReLU may be, have a singular covariance."""
+    rng = np.random.default_rng(k)
+    for _ in range(20):
+        x = rng.normal(size=(100, k)) @ rng.normal(size=(k, k)) + rng.normal(size=k)
+        x[:, :num_constant] = 0
+        variance = x.var(axis=0).sum()
+        # Factors (k, k) and U are off by some k times the rounding of numbers of this size.
+        largest = (10 * k * np.finfo(float).eps) ** 2 * variance
+        for same in (x, x[rng.permutation(100)]):
+            assert 0 <= frechet_distance(x, same) <= largest + (
+                10 * np.finfo(float).eps) ** 2 * (x.mean(axis=0) ** 2).sum()
+        shift = rng.normal(size=k)
+        shift *= 1e-7 / np.linalg.norm(shift)  # as far apart as the root of rounding
+        assert frechet_distance(x, x + shift) == pytest.approx(1e-14, rel=1e-6)
+
+
+def test_frechet_distance_of_sets_that_share_no_direction():
+    # Covariances of disjoint ranges: the cross term is 0, and the distance the sum of the traces.
+    x, y = np.random.default_rng(0).normal(size=(2, 50, 4))
+    x[:, 2:] = y[:, :2] = 0
+    expected = (np.sum((x.mean(0) - y.mean(0)) ** 2) + x.var(0, ddof=1).sum()
+                + y.var(0, ddof=1).sum())
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-12)
+
+
+def test_autocast_does_not_change_features(digits):
+    model, images = Classifier(), digits["x_test"][:20]
+    for use in (model.features, model.classify):
+        expected = use(images)
+        with sample_quality.torch.autocast("cpu", sample_quality.torch.bfloat16):
+            np.testing.assert_array_equal(use(images), expected)
+        for dtype in (sample_quality.torch.bfloat16, sample_quality.torch.float16):
+            model.to(dtype)
+            with pytest.raises(TypeError, match="classifier must be of float32 or float64, got"):
+                use(images)
+        model.float()
 
 
 def test_precision_and_recall():

@@ -2,8 +2,9 @@
 
     log w_s = log p(x|h_s) + log p(h_s) − log Q(h_s|x),    h_s ~ Q(h|x),    s = 1 … S
 
-Every function takes the log weights as an array (n, S): a row for each x, a column for each sample.
-Identity N2: log p(x) ≥ L_K ≥ L_1 = ELBO, and L_K increases with K.
+Log weights are an array (n, S): a row for each x, a column for each of its independent samples.
+Identity N2: log p(x) ≥ L_K ≥ L_1 = ELBO, and L_K does not decrease with K. These are expectations:
+an estimate from S samples may lie above log p(x).
 """
 
 import math
@@ -67,7 +68,7 @@ def standard_error(values: ArrayLike) -> float:
     """Return the standard error of the mean of ``values``: their standard deviation over √n.
 
     Args:
-        values: one for each x, shape (n,), in any unit.
+        values: one for each x, shape (n,), in any unit, drawn independently.
 
     Raises:
         TypeError: if ``values`` does not hold real numbers.

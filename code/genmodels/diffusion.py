@@ -9,6 +9,9 @@ A *denoiser* is any function (x, alpha_bar) -> x̂_0 that estimates E[x_0|x_t = 
 noise level alpha_bar = α̅ in (0, 1), and a result of the shape of x. Since it is told the noise
 level and not the index, one denoiser serves every schedule and every number of steps. The samplers
 begin with `noise` (n, ...), standard normal, and return x_0 of that shape.
+
+What a function of the user is given (denoiser, decoder, divergence, watch) is a copy, and what it
+returns is copied: it may work in place, and return the same array at each call.
 """
 
 import math
@@ -21,7 +24,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
 
-from genmodels.gaussian import Array, finite_array
+from genmodels.gaussian import Array, finite_array, plain_array
 from genmodels.training import check_positive_int
 
 Denoiser = Callable[[Array, float], Array]
@@ -41,7 +44,11 @@ class NoiseSchedule:
         alpha_bars: (T,), strictly decreasing, in (0, 1); α̅_1 may be 1 only up to rounding below it.
 
     Raises:
-        ValueError: the levels do not decrease, or leave (0, 1), or there is none.
+        ValueError: the levels do not decrease, or leave (0, 1), or there is none; or they look like
+            the α_t = 1 − β_t of single steps, their product forgotten. Since any decreasing
+            sequence may be meant, this is said only of what resembles the β_t in use: small at
+            first, growing evenly over many steps. The α_t of the cosine schedule, or of a few β_t,
+            are taken for α̅_t.
     """
 
     def __init__(self, alpha_bars: ArrayLike):
@@ -55,6 +62,10 @@ class NoiseSchedule:
             t = int(np.argmax(np.diff(alpha_bars) >= 0)) + 2
             raise ValueError(f"alpha_bars must decrease strictly, but that of t = {t} is "
                              f"{alpha_bars[t - 1]} after {alpha_bars[t - 2]}")
+        if _are_single_steps(alpha_bars):
+            raise ValueError("alpha_bars must be the products α_1 ⋯ α_t (numpy.cumprod), got what "
+                             "looks like the α_t = 1 − β_t of single steps: after "
+                             f"{len(alpha_bars)} steps it is still {alpha_bars[-1]:.3g}")
         self._alpha_bars = np.concatenate([[1.0], alpha_bars])  # (T + 1,), index t
 
     @classmethod
@@ -88,7 +99,7 @@ class NoiseSchedule:
         return len(self._alpha_bars) - 1
 
     def alpha_bar(self, t: int) -> float:
-        """α̅_t, the share of the data in the variance of x_t, for t = 0 … T; α̅_0 = 1.
+        """α̅_t for t = 0 … T; α̅_0 = 1. For data of variance 1, their share in that of x_t.
 
         Raises TypeError or ValueError if t is not an integer from 0 to T.
         """
@@ -99,7 +110,7 @@ class NoiseSchedule:
         return self.alpha_bar(self._checked(t)) / self.alpha_bar(t - 1)
 
     def snr(self, t: int) -> float:
-        """The signal-to-noise ratio α̅_t/(1 − α̅_t), for t = 1 … T; it decreases with t."""
+        """α̅_t/(1 − α̅_t), t = 1 … T: the signal-to-noise ratio of data of variance 1, falling."""
         alpha_bar = self.alpha_bar(self._checked(t))
         return alpha_bar / (1 - alpha_bar)
 
@@ -134,6 +145,18 @@ class NoiseSchedule:
         if not first <= t <= self.num_steps:
             raise ValueError(f"t is {t}, expected {first} to {self.num_steps}")
         return int(t)
+
+
+def _are_single_steps(levels: Array) -> bool:
+    """Whether decreasing levels (T,) look like the α_t = 1 − β_t of which α̅_t is the product.
+
+    They do if they keep more signal than noise to the end, though their product would not, and if
+    no later step adds as much noise as the first, small one, and none much more than the others.
+    The schedules above, and their first parts, do not.
+    """
+    added = -np.diff(levels, prepend=1.0)  # the noise of each step, β_1 and β_t − β_{t−1} if so
+    return (levels[-1] > 0.5 and np.prod(levels) < 0.1
+            and added[1:].max() < min(added[0], 4 * np.median(added[1:])) and added[0] < 0.003)
 
 
 def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
@@ -175,7 +198,11 @@ def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
 
 
 class ElboTerms(NamedTuple):
-    """The terms of identity D3 for n examples, in nats: ELBO = reconstruction − the two others."""
+    """The terms of identity D3 for n examples, in nats.
+
+    The mean over the noise of reconstruction − prior_matching − Σ_t denoising_matching, t = 2 … T,
+    is the ELBO.
+    """
 
     reconstruction: Array  # (n,): log p(x_0|x_1) at one sample x_1
     prior_matching: Array  # (n,): D[q(x_T|x_0) ‖ N(0, I)], exact
@@ -201,13 +228,14 @@ def elbo_terms(denoiser: Denoiser, schedule: NoiseSchedule, x0: ArrayLike,
 
     Raises:
         TypeError, ValueError: x0 is not finite numbers (n, ...), a time is not an integer in
-            2 … T, or the denoiser returns another shape or numbers that are not finite.
+            2 … T, the denoiser's output is bad (see `denoise`), or the decoder returns another
+            shape or NaN.
     """
     x0 = finite_array("x0", x0)
     if x0.ndim < 2 or len(x0) == 0:
         raise ValueError(f"x0 has shape {x0.shape}, expected (n, ...) with n at least 1")
     T = schedule.num_steps
-    times = range(2, T + 1) if times is None else times
+    times = range(2, T + 1) if times is None else list(times)
     for t in times:
         if schedule._checked(t) < 2:
             raise ValueError(f"times holds {t}, expected indices from 2 to {T}")
@@ -218,7 +246,10 @@ def elbo_terms(denoiser: Denoiser, schedule: NoiseSchedule, x0: ArrayLike,
         return xt, denoise(denoiser, xt, schedule.alpha_bar(t))
 
     _, x0_hat = noisy_and_denoised(1)
-    reconstruction = decoder(x0, x0_hat, 1 / schedule.snr(1))
+    reconstruction = _returned("decoder", decoder(x0.copy(), x0_hat, 1 / schedule.snr(1)),
+                               (len(x0),))
+    if np.any(np.isnan(reconstruction)):
+        raise ValueError("decoder returned NaN")
     mean, variance = schedule.forward_moments(x0, T)
     per_component = mean**2 + variance - 1 - math.log(variance)  # K3, twice
     prior_matching = 0.5 * per_component.reshape(len(x0), -1).sum(axis=1)
@@ -242,7 +273,7 @@ def ancestral(denoiser: Denoiser, schedule: NoiseSchedule, noise: ArrayLike,
 
     The last step returns x̂_0 itself.
     Source: Ho et al. (2020), algorithm 2, with the variance of D2.
-    Raises ValueError if noise is not finite numbers, or the denoiser's output is bad.
+    Raises TypeError or ValueError if noise is not finite numbers, or the denoiser's output is bad.
     """
     x = finite_array("noise", noise)
     for t in _downwards(schedule, progress):
@@ -250,7 +281,7 @@ def ancestral(denoiser: Denoiser, schedule: NoiseSchedule, noise: ArrayLike,
         mean, variance = schedule.posterior_moments(x0_hat, x, t)
         x = mean + math.sqrt(variance) * rng.standard_normal(x.shape) if t > 1 else mean
         if watch is not None:
-            watch(t - 1, x)
+            watch(t - 1, x.copy())
     return x
 
 
@@ -259,8 +290,9 @@ def ddim(denoiser: Denoiser, schedule: NoiseSchedule, noise: ArrayLike, *,
     """Go from x_T = noise (n, ...) to x_0 without any further randomness.
 
     Each step splits x_t into x̂_0 and ε̂, and joins them again at the next noise level:
-    x_{t−1} = √α̅_{t−1} x̂_0 + √(1 − α̅_{t−1}) ε̂. Source: Song, Meng and Ermon (2021), equation 12.
-    Raises ValueError if noise is not finite numbers, or the denoiser's output is bad.
+    x_{t−1} = √α̅_{t−1} x̂_0 + √(1 − α̅_{t−1}) ε̂. Source: Song, Meng and Ermon (2021), equation 12
+    with σ_t = 0.
+    Raises TypeError or ValueError if noise is not finite numbers, or the denoiser's output is bad.
     """
     x = finite_array("noise", noise)
     for t in _downwards(schedule, progress):
@@ -269,7 +301,7 @@ def ddim(denoiser: Denoiser, schedule: NoiseSchedule, noise: ArrayLike, *,
         before = schedule.alpha_bar(t - 1)
         x = math.sqrt(before) * x0_hat + math.sqrt(1 - before) * noise_hat
         if watch is not None:
-            watch(t - 1, x)
+            watch(t - 1, x.copy())
     return x
 
 
@@ -278,10 +310,11 @@ def ode(denoiser: Denoiser, schedule: NoiseSchedule, noise: ArrayLike, *,
     """Follow the probability-flow ODE from x_T = noise (n, ...) to t = 1, and denoise: D6.
 
     In the variable λ = ½ log(1/SNR) the ODE is dx/dλ = √α̅ (√α̅ x − x̂_0(x, α̅)): of the schedule
-    only the end points matter. SciPy's Runge-Kutta pair of order 5 (4) chooses the steps, with
-    `tolerance` as its relative and absolute tolerance of each component.
-    Raises ValueError if noise is not finite numbers, tolerance not positive, the denoiser's output
-    bad, or if the solver gives up.
+    only the end points matter. SciPy's Runge-Kutta pair of order 5 (4) chooses the steps such that
+    the estimated error of a step, in units of tolerance · (1 + |x|), has a root mean square below 1
+    over all components of all examples, which therefore share their steps.
+    With T = 1 there is nothing to follow. Raises TypeError or ValueError if noise is not finite
+    numbers, tolerance not positive, the denoiser's output bad, or if the solver gives up.
     """
     noise = finite_array("noise", noise)
     start, end = (-0.5 * math.log(schedule.snr(t)) for t in (schedule.num_steps, 1))
@@ -299,45 +332,54 @@ def ode_log_likelihood(denoiser: Denoiser, divergence: Denoiser, x0: ArrayLike, 
     """Return log p(x_0) in nats, (n,), for x0 (n, d), by the probability-flow ODE: identity D7.
 
     Along the flow, d log p(x)/dλ = −div(dx/dλ) = −√α̅ (√α̅ d − div x̂_0). At the far end the
-    density is N(0, I).
+    density is taken to be N(0, I).
 
     Args:
         denoiser: (x (n, d), alpha_bar) -> (n, d).
         divergence: (x (n, d), alpha_bar) -> Σ_i ∂x̂_0,i/∂x_i, (n,), or an unbiased estimate of it
             that is the same function of x at each call.
-        tolerance: relative and absolute tolerance of the solver for each component.
-        lambdas: λ = ½ log(1/SNR) at the two ends; the density differs from that of the data, and
-            of N(0, I), by terms of the order e^{2λ_first} and e^{−λ_last}.
+        tolerance: that of `ode`, for x and log p of all examples together.
+        lambdas: λ = ½ log(1/SNR) at the two ends, increasing. The result is the log density of the
+            data with noise of standard deviation e^{λ_first}, which adds a term of the order
+            e^{2λ_first} where their own density is smooth on this scale; taking N(0, I) at the far
+            end adds one of the order e^{−λ_last}.
 
     Raises:
-        ValueError: x0 is not finite numbers (n, d), tolerance is not positive, lambdas do not
-            increase, the denoiser's output is bad, or the solver gives up.
+        TypeError, ValueError: x0 is not finite numbers (n, d), tolerance is not positive, lambdas
+            are not two numbers, do not increase, or lie where α̅ is 0 or 1 to rounding (below −18
+            or above 350), what the denoiser or the divergence returns is not finite numbers of the
+            right shape, or the solver gives up.
     """
     x0 = finite_array("x0", x0)
     if x0.ndim != 2 or x0.size == 0:
         raise ValueError(f"x0 has shape {x0.shape}, expected (n, d), both at least 1")
-    if not lambdas[0] < lambdas[1]:
-        raise ValueError(f"lambdas is {lambdas}, expected two increasing numbers")
+    start, end = finite_array("lambdas", lambdas, shape=(2,))
+    if not -18 <= start < end <= 350:
+        raise ValueError(f"lambdas is {lambdas}, expected two increasing numbers, −18 to 350")
     n, d = x0.shape
 
     def velocity(lam, state):
         x = state[:n * d].reshape(n, d)
         alpha_bar = _alpha_bar_at(lam)
-        change = math.sqrt(alpha_bar) * (math.sqrt(alpha_bar) * d - divergence(x, alpha_bar))
+        div = _returned("divergence", divergence(x.copy(), alpha_bar), (n,))
+        _require_finite("divergence", div, alpha_bar)
+        change = math.sqrt(alpha_bar) * (math.sqrt(alpha_bar) * d - div)
         return np.concatenate([_flow(denoiser, lam, x).ravel(), change])
 
-    state = _solve(velocity, *lambdas, np.concatenate([x0.ravel(), np.zeros(n)]), tolerance)
+    state = _solve(velocity, start, end, np.concatenate([x0.ravel(), np.zeros(n)]), tolerance)
     x, integral = state[:n * d].reshape(n, d), state[n * d:]
     return gaussian_decoder(x, np.zeros_like(x), 1.0) + integral
 
 
 def langevin(denoiser: Denoiser, alpha_bar: float, start: ArrayLike, rng: np.random.Generator, *,
              step_size: float, num_steps: int, progress: bool = False) -> Array:
-    """Draw from the density of x_t at one noise level by Langevin steps from start (n, ...).
+    """Go towards the density of x_t at one noise level by Langevin steps from start (n, ...).
 
     x ← x + δ score(x) + √(2δ) ε, with δ = step_size; ε is the mean of the noise of this step and of
-    the next, which makes the density that is reached exact to first order in δ (Leimkuhler and
-    Matthews, 2013). The score is that of the denoiser (D4).
+    the next. The density that is reached after many small steps is then exact to first order in δ,
+    with an error of order δ² (Leimkuhler and Matthews, 2013, for smooth densities with light
+    tails). A Gaussian is reached exactly if δ is less than twice its smallest variance, and left
+    for infinity if δ is more. The score is that of the denoiser (D4).
     Raises TypeError or ValueError if start is not finite numbers, alpha_bar not in (0, 1),
     step_size not positive, num_steps not a positive integer, or the denoiser's output is bad.
     """
@@ -360,32 +402,47 @@ def guided(conditional: Denoiser, unconditional: Denoiser, weight: float) -> Den
     """Return the denoiser of the score (1 − w) ∇ log p(x) + w ∇ log p(x|y), w = weight: D8.
 
     0 gives the unconditional one, 1 the conditional one, more than 1 exaggerates the condition.
-    x̂_0 is linear in the score (D4), so the estimates combine as the scores do.
-    Raises ValueError if the weight is not a finite number.
+    x̂_0 is linear in the score but for a term that all share (D4), and the weights add up to 1: the
+    estimates combine as the scores do.
+    Raises ValueError if the weight is not a finite number; the denoiser raises the errors of
+    `denoise`.
     """
     if not isinstance(weight, numbers.Real) or not math.isfinite(weight):
         raise ValueError(f"weight is {weight!r}, expected a finite number")
 
     def denoiser(x, alpha_bar):
-        without = unconditional(x, alpha_bar)
-        return without + weight * (conditional(x, alpha_bar) - without)
+        x = plain_array(x)
+        without = denoise(unconditional, x, alpha_bar)
+        return without + weight * (denoise(conditional, x, alpha_bar) - without)
 
     return denoiser
 
 
 def denoise(denoiser: Denoiser, x: Array, alpha_bar: float) -> Array:
-    """Call a denoiser, and check what it returns.
+    """Call a denoiser with a copy of x; return a copy of what it returns, once that is checked.
 
     Raises ValueError if alpha_bar is not in (0, 1), or the result has another shape than x, or
-    holds NaN or infinity.
+    holds NaN or infinity; TypeError if it is not real numbers.
     """
     _signal_and_noise(alpha_bar)
-    x0_hat = np.asarray(denoiser(x, alpha_bar))
-    if x0_hat.shape != x.shape:
-        raise ValueError(f"denoiser returned shape {x0_hat.shape}, expected {x.shape}")
-    if not np.all(np.isfinite(x0_hat)):
-        raise ValueError(f"denoiser returned NaN or infinity at alpha_bar = {alpha_bar:.3g}")
+    x0_hat = _returned("denoiser", denoiser(x.copy(), alpha_bar), x.shape)
+    _require_finite("denoiser", x0_hat, alpha_bar)
     return x0_hat
+
+
+def _returned(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """A copy of what the user's function `name` returned: real numbers of this shape."""
+    array = plain_array(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} returned dtype {array.dtype}, expected real numbers")
+    if array.shape != shape:
+        raise ValueError(f"{name} returned shape {array.shape}, expected {shape}")
+    return array.astype(np.float64) if array.dtype == np.float16 else array  # or all goes on in it
+
+
+def _require_finite(name: str, array: Array, alpha_bar: float) -> None:
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} returned NaN or infinity at alpha_bar = {alpha_bar:.3g}")
 
 
 def _signal_and_noise(alpha_bar: float) -> tuple[float, float]:
@@ -417,6 +474,8 @@ def _solve(velocity: Callable, start: float, end: float, state: Array, tolerance
     """The state at `end` of an ODE that has `state` at `start`."""
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise ValueError(f"tolerance is {tolerance!r}, expected a positive number")
+    if start == end or state.size == 0:
+        return state
     solution = solve_ivp(velocity, (start, end), state, method="RK45", rtol=tolerance,
                          atol=tolerance, t_eval=[end])
     if not solution.success:

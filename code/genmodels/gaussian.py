@@ -114,20 +114,22 @@ def cholesky(name: str, cov: ArrayLike) -> Array:
 def finite_array(
     name: str, value: ArrayLike, *, last: int | None = None, shape: tuple[int, ...] | None = None
 ) -> Array:
-    """Return ``value`` as a float64 array.
+    """Return ``value`` as a float64 array of its own (see ``plain_array``).
 
     Raises:
         TypeError: if it is not an array of real numbers.
-        ValueError: if it holds NaN or infinity, if its last axis has not length ``last``,
-            or if it has not ``shape``.
+        ValueError: if it holds NaN, infinity or masked numbers, if its last axis has not length
+            ``last``, or if it has not ``shape``.
     """
     try:
-        array = np.asarray(value)
+        array = plain_array(value)
     except ValueError:
         raise TypeError(f"{name} is not an array: its rows differ in length") from None
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
-    array = array.astype(np.float64)
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} contains masked numbers, expected none")
+    array = array.astype(np.float64, copy=False)
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} contains NaN or infinity, expected finite numbers")
     if last is not None and (array.ndim == 0 or array.shape[-1] != last):
@@ -135,6 +137,20 @@ def finite_array(
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
     return array
+
+
+def plain_array(value: ArrayLike) -> NDArray:
+    """Return a copy of ``value`` whose layout is NumPy's usual one, whatever that of ``value``.
+
+    Writable, in the machine's byte order, its rows one after the other in memory. A tensor may have
+    a gradient or lie on a GPU. bfloat16, which NumPy does not know, becomes float32.
+    """
+    if hasattr(value, "detach"):  # PyTorch
+        value = value.detach().cpu()
+        value = value.float() if "bfloat16" in str(value.dtype) else value
+    array = np.asarray(value)
+    native = np.float32 if array.dtype.name == "bfloat16" else array.dtype.newbyteorder("=")
+    return np.array(array, dtype=native, order="C")
 
 
 def _log_det(factor: Array) -> float:

@@ -15,12 +15,14 @@ from torch import nn
 from tqdm import tqdm
 
 from genmodels.datasets import check_images
+from genmodels.gaussian import plain_array
 from genmodels.training import batches, begin, check_positive_int, learning_rate_at
 from genmodels.vae_torch import VAE, Array, Encoder, History, autocast, keep_copies
 
 __all__ = ["BinaryVAE", "History", "binarise", "fit", "log_weights", "surrogate_loss"]
 
 NUM_DRAWN = 5  # of the K samples, for the gradient
+BERNOULLI = ("BinaryVAE", "ConvVAE")  # whose pixels are zeros and ones
 
 
 class BinaryVAE(VAE):
@@ -30,7 +32,8 @@ class BinaryVAE(VAE):
     ±√(6/(n_in + n_out)), biases zero, except that with mean_image (28, 28), grey values in [0, 1]
     averaged over the data, the decoder's last biases are the logits of (mean_image + 0.001)/1.002.
     Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer, or
-    mean_image not an image.
+    mean_image not an image. `elbo_terms` and `log_weights` raise ValueError for grey images, of
+    which this model has no likelihood: `binarise` them.
     """
 
     def __init__(self, latent_dim: int = 50, hidden_dim: int = 200,
@@ -59,9 +62,21 @@ class BinaryVAE(VAE):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
         if mean_image is not None:
-            mean = (torch.as_tensor(mean_image).flatten() + 0.001) / 1.002
+            mean = _tensor(mean_image).detach().flatten()
+            mean = mean.to(torch.promote_types(mean.dtype, torch.float32))  # not half precision
+            mean = (mean + 0.001) / 1.002
             with torch.no_grad():
                 decoder[-2].bias.copy_(torch.logit(mean))
+
+    def elbo_terms(self, x: Array, noise: Array | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `VAE.elbo_terms`, for binary images x (n, 28, 28)."""
+        _check_binary(x, "x")
+        return super().elbo_terms(x, noise)
+
+    def log_weights(self, x: Array, noise: Array) -> torch.Tensor:
+        """As `VAE.log_weights`, for binary images x (n, 28, 28)."""
+        _check_binary(x, "x")
+        return super().log_weights(x, noise)
 
     def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(output)
@@ -82,19 +97,33 @@ def binarise(images: Array, generator: torch.Generator) -> torch.Tensor:
     Raises TypeError or ValueError if images are not images (see `datasets.check_images`).
     """
     check_images(images)
-    return torch.bernoulli(torch.as_tensor(images), generator=generator)
+    return torch.bernoulli(_tensor(images).detach(), generator=generator)
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    """A tensor of the same type; of an array a copy, since torch does not take every layout."""
+    return array if torch.is_tensor(array) else torch.from_numpy(plain_array(array))
+
+
+def _check_binary(images: Array, name: str) -> None:
+    """Raises TypeError or ValueError unless images are images (n, 28, 28) of zeros and ones."""
+    check_images(images, name)
+    x = _tensor(images)
+    if not ((x == 0) | (x == 1)).all():
+        raise ValueError(f"{name} must hold zeros and ones, since a grey image has no likelihood "
+                         "under Bernoulli pixels (see `binarise`), got grey values")
 
 
 def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: torch.Generator,
                    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A loss whose gradient is on average that of −L_K, over the generator; and two detached sums.
+    """A loss whose gradient is on average that of −L_K, over noise and generator; and two sums.
 
-    x (n, 28, 28) binary, noise (n, K, k). With w̃_s = w_s / Σ w, the gradient of L_K is the mean
-    over the batch of Σ_s w̃_s ∇ log w_s for the decoder, and of Σ_s w̃_s² ∂log w_s/∂h_s · ∇ h_s for
-    the encoder, with the parameters of Q in log w_s held fixed (Tucker et al., 2019: for large K
-    less noise). Five of the K samples are drawn with the probabilities w̃_s, and only those are
-    differentiated. The sums over the batch are those of log (w_1 + … + w_K)/K and of
-    Σ_s w̃_s log p(x|h_s).
+    x (n, 28, 28) binary, noise (n, K, k); nothing is checked. With w̃_s = w_s / Σ w, the gradient of
+    L_K is the mean over batch and noise of Σ_s w̃_s ∇ log w_s for the decoder, and for the encoder
+    of Σ_s w̃_s² ∂log w_s/∂h_s · ∇ h_s, with the parameters of Q in log w_s held fixed (Tucker et
+    al., 2019: for large K less noise). Five of the K samples are drawn with the probabilities w̃_s,
+    and only those are differentiated. The sums over the batch, detached, are those of
+    log (w_1 + … + w_K)/K and of Σ_s w̃_s log p(x|h_s).
     """
     num_samples = noise.shape[1]
     if num_samples == 1:
@@ -124,7 +153,7 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
 
     `images` (n, 28, 28) are grey values in [0, 1]; the gradient is that of `surrogate_loss`.
     The history has −L_K as its loss; log_likelihood is Σ_s w̃_s log p(x|h_s), and kl the difference,
-    which for large K estimates the KL divergence of the posterior from the prior.
+    which for large K estimates D[p(h|x) ‖ p(h)].
     All other arguments, and the errors, are those of `vae_torch.fit`; no nats are free here.
     """
     check_images(images)
@@ -133,7 +162,7 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
     model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
-    images = model._tensor(images)
+    images = model._tensor(_tensor(images))
     networks = autocast(images, recipe, precision)
     if history.optimizer is None:
         history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
@@ -168,14 +197,21 @@ def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
                 samples_per_pass: int = 1000, progress: bool = True) -> np.ndarray:
     """Log weights (n, num_samples) float32 of images (n, 28, 28), in nats; no gradient.
 
-    Binary images for a BinaryVAE. `bounds` has L_K and its standard error. The noise follows from
-    seed alone; the decoder takes samples_per_pass vectors h at once.
+    Binary images if pixels are Bernoulli (BinaryVAE, ConvVAE). `bounds` has L_K and its standard
+    error. The noise of an image follows from seed and from its place; the decoder takes
+    samples_per_pass vectors h at once. `torch.autocast` changes nothing here.
     Raises TypeError or ValueError naming the argument that is wrong.
     """
     check_images(images)
+    # By name: a model made before its module was reloaded is of another class of the same name.
+    if any(cls.__qualname__ in BERNOULLI for cls in type(model).__mro__):
+        _check_binary(images, "images")
+    for name, weight in model.named_parameters():
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"model must be of float32 or float64, got {weight.dtype} in {name}")
     check_positive_int(num_samples, "num_samples")
     check_positive_int(samples_per_pass, "samples_per_pass")
-    images = model._tensor(images)
+    images = model._tensor(_tensor(images))
     generator = torch.Generator(images.device)
     result = np.empty((len(images), num_samples), np.float32)
     for i in tqdm(range(len(images)), desc="weights", unit="image", leave=False, mininterval=0.5,
@@ -183,6 +219,8 @@ def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
         generator.manual_seed(_seed(seed, i))
         noise = torch.randn(1, num_samples, model.latent_dim, dtype=images.dtype,
                             device=images.device, generator=generator)
-        result[i] = torch.cat([sum(model._importance(images[i:i + 1], part))[0]
-                               for part in noise.split(samples_per_pass, dim=1)]).cpu()
+        with torch.autocast(images.device.type, enabled=False):
+            parts = [sum(model._importance(images[i:i + 1].clone(), part))[0]
+                     for part in noise.split(samples_per_pass, dim=1)]
+        result[i] = torch.cat(parts).cpu()
     return result

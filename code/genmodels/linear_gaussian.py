@@ -88,6 +88,7 @@ class LinearGaussian:
     def mean_field(self, x: ArrayLike) -> tuple[Array, Array]:
         """Return mean (..., k) and variances (k,) of the best diagonal Q(h|x): identity G1.
 
+        The best has the largest ELBO, or the smallest D[Q ‖ p(h|x)], of all diagonal Gaussians.
         The mean is the posterior's; the variances are the inverses of the diagonal of the
         posterior precision (not the diagonal of the posterior covariance).
         """

@@ -1,8 +1,9 @@
 """Figures that more than one chapter draws, for the models of either framework.
 
 A model has `latent_dim`, `encode(x) -> (mean, log_var)`, `decode(h)`, `sample(n, seed=...)` and
-`reconstruct(x)`; images are (n, 28, 28) in [0, 1]. Each function returns a Figure that pyplot has
-already let go: as the last line of a cell it is shown, once.
+`reconstruct(x)`; images are (n, 28, 28) in [0, 1]. A model is given copies, and what it returns is
+copied: it may work in place. Each function returns a Figure that pyplot has already let go: as the
+last line of a cell it is shown, once.
 """
 
 from typing import Any
@@ -14,6 +15,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
+
+from genmodels.gaussian import plain_array
 
 # The same quantity has the same colour throughout the book (matplotlib's cycle, by name).
 DIGIT_COLOURS = tuple(f"C{digit}" for digit in range(10))
@@ -34,7 +37,7 @@ def image_grid(images: Any, num_columns: int) -> np.ndarray:
     Raises:
         ValueError: the shape is another, or the images do not fill rows of `num_columns`.
     """
-    images = _to_numpy(images)
+    images = plain_array(images)
     if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
         raise ValueError(f"images has shape {images.shape}; expected (n, 28, 28), n at least 1")
     if num_columns < 1 or len(images) % num_columns:
@@ -84,7 +87,7 @@ def latent_means(model: Any, images: Any, labels: Any) -> Figure:
         ValueError: the latent space is not a plane, or the labels do not fit.
     """
     _require_plane(model)
-    labels = _to_numpy(labels)
+    labels = plain_array(labels)
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise ValueError(f"labels is {labels.dtype} of shape {labels.shape}; "
                          f"expected integers of shape ({len(images)},)")
@@ -92,7 +95,7 @@ def latent_means(model: Any, images: Any, labels: Any) -> Figure:
         raise ValueError(f"labels has values from {labels.min()} to {labels.max()}; "
                          "expected digits from 0 to 9")
     means = np.concatenate([  # (n, 2)
-        _to_numpy(model.encode(images[start:start + ENCODE_BATCH])[0])
+        plain_array(model.encode(_copy(images[start:start + ENCODE_BATCH]))[0])
         for start in range(0, len(images), ENCODE_BATCH)])
 
     figure, axes = _figure(height=0.85 * WIDTH)
@@ -119,7 +122,8 @@ def reconstructions(model: Any, images: Any, num_images: int = 10) -> Figure:
         raise ValueError(f"num_images is {num_images}; expected 1 to {len(images)}, "
                          "the number of images")
     originals = images[:num_images]
-    both = np.concatenate([_to_numpy(originals), _to_numpy(model.reconstruct(originals))])
+    both = np.concatenate([plain_array(originals),
+                           plain_array(model.reconstruct(_copy(originals)))])
     figure, axes = _figure(height=0.1 + 2 * 0.82 * WIDTH / num_images)  # the rest is text
     _draw(axes, image_grid(both, num_images))
     axes.set_xticks([])
@@ -164,11 +168,11 @@ def training_curves(history: Any, held_out: tuple[Any, Any] | None = None) -> Fi
                          "in each, and at least one epoch")
     after = {}
     if held_out is not None:
-        shapes = [np.shape(_to_numpy(terms)) for terms in held_out]
+        shapes = [np.shape(plain_array(terms)) for terms in held_out]
         if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < 2:
             raise ValueError(f"held_out has arrays of shapes {shapes}; expected a pair "
                              "(log_likelihood, kl), each (n,), n at least 2")
-        log_likelihood, kl = (_to_numpy(terms).astype(np.float64) for terms in held_out)
+        log_likelihood, kl = (plain_array(terms).astype(np.float64) for terms in held_out)
         after = {"loss": kl - log_likelihood, "log_likelihood": log_likelihood, "kl": kl}
 
     titles = {"loss": "loss = −ELBO", "log_likelihood": "log-likelihood", "kl": "KL divergence"}
@@ -194,13 +198,11 @@ def training_curves(history: Any, held_out: tuple[Any, Any] | None = None) -> Fi
     return figure
 
 
-def _to_numpy(array: Any) -> np.ndarray:
-    """Return a NumPy array of what may be a tensor, with a gradient or on a GPU."""
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-        if array.is_floating_point():
-            array = array.float()  # NumPy has no bfloat16
-    return np.asarray(array)
+def _copy(array: Any) -> Any:
+    """Return a copy of an array, or of a tensor in its own framework."""
+    if isinstance(array, np.ndarray):
+        return plain_array(array)
+    return array.clone() if hasattr(array, "clone") else array  # TensorFlow's cannot be changed
 
 
 def _require_plane(model: Any) -> None:

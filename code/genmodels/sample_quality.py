@@ -19,7 +19,7 @@ from torch import nn
 
 from genmodels.datasets import check_images
 from genmodels.denoising import check_labels
-from genmodels.gaussian import Array, finite_array
+from genmodels.gaussian import Array, finite_array, plain_array
 from genmodels.training import History, batches, begin, check_positive_int, learning_rate_at
 from genmodels.vae_torch import autocast, keep_copies
 
@@ -52,9 +52,10 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def features(self, images: np.ndarray) -> Array:
-        """Features (n, 32), float64, of images (n, 28, 28) in [0, 1].
+        """Features (n, 32), float64, of images (n, 28, 28) in [0, 1], whatever `torch.autocast`.
 
-        Raises TypeError or ValueError if images are not images (see `datasets.check_images`).
+        Raises TypeError or ValueError if images are not images (see `datasets.check_images`), or
+        the classifier's weights not of float32 or float64.
         """
         return self._in_parts(self.hidden, images)
 
@@ -65,13 +66,16 @@ class Classifier(nn.Module):
 
     def _in_parts(self, network: nn.Module, images: np.ndarray) -> Array:
         check_images(images)
+        weight = self.logits.weight
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"the classifier must be of float32 or float64, got {weight.dtype}")
         parts = self._tensor(images).split(500)
-        return torch.cat([network(part) for part in parts]).cpu().numpy().astype(np.float64)
+        with torch.autocast(weight.device.type, enabled=False):
+            return torch.cat([network(part) for part in parts]).cpu().double().numpy()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         weight = self.logits.weight
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=weight.dtype,
-                               device=weight.device)
+        return torch.as_tensor(plain_array(array), dtype=weight.dtype, device=weight.device)
 
 
 def fit(model: Classifier, images: np.ndarray, labels: np.ndarray, *, num_epochs: int | None = None,
@@ -116,20 +120,22 @@ def fit(model: Classifier, images: np.ndarray, labels: np.ndarray, *, num_epochs
 def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
     """The Fréchet distance of two sets of features (n, k) and (m, k), n and m above k.
 
-    Estimated from n images it is too large, by a term of order 1/n: compare equal numbers.
+    Estimated from n images it is on average too large, by a term of order 1/n for a given k:
+    compare equal numbers.
     Source: Dowson and Landau (1982); Heusel et al. (2017).
     Raises TypeError or ValueError if one is not finite numbers of shape (n, k), or n ≤ k.
     """
     features, others = _features("features", features), _features("others", others)
     if others.shape[1] != features.shape[1]:
         raise ValueError(f"others has shape {others.shape}, expected (m, {features.shape[1]})")
-    offset = features.mean(axis=0) - others.mean(axis=0)
-    cov, other_cov = (np.atleast_2d(np.cov(f.T)) for f in (features, others))
-    # tr (Σ_1 Σ_2)^½ from the eigenvalues of the symmetric Σ_1^½ Σ_2 Σ_1^½
-    values, vectors = np.linalg.eigh(cov)
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T  # rounding may leave −1e-17
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other_cov @ root), 0)).sum()
-    return float(offset @ offset + np.trace(cov) + np.trace(other_cov) - 2 * cross)
+    means = features.mean(axis=0), others.mean(axis=0)
+    # With Σ = RᵀR, the part of the covariances is the smallest ‖R_1 − U R_2‖² of all orthogonal U,
+    # and U = W Vᵀ is the best for R_1 R_2ᵀ = W S Vᵀ. A sum of squares does not become negative.
+    root, other_root = (np.linalg.qr((f - mean) / np.sqrt(len(f) - 1), mode="r")
+                        for f, mean in zip((features, others), means))  # (k, k) each
+    left, _, right = np.linalg.svd(root @ other_root.T)
+    return float(np.sum((means[0] - means[1]) ** 2)
+                 + np.sum((root - left @ right @ other_root) ** 2))
 
 
 def precision_and_recall(real: ArrayLike, made: ArrayLike,
