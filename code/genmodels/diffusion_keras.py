@@ -35,9 +35,21 @@ from genmodels.training import (
     begin,
     check_positive_int,
     check_precision,
+    check_seed,
     learning_rate_at,
 )
-from genmodels.vae_keras import Array, Tensor, autocast, prepare
+from genmodels.vae_keras import (
+    Array,
+    Tensor,
+    autocast,
+    check_precise_layers,
+    common_config,
+    from_config,
+    own_settings,
+    prepare,
+    tensor_of,
+    without_autocast,
+)
 
 __all__ = ["History", "ResidualBlock", "UNet", "fit", "loss_terms"]
 
@@ -59,15 +71,16 @@ class ResidualBlock(layers.Layer):
     The layers have the names of PyTorch's, and are made in its order: `transfer` relies on both.
     """
 
-    def __init__(self, num_in: int, num_out: int, **kwargs):
-        super().__init__(**kwargs)
-        self.norm1 = norm("norm1")
-        self.conv1 = conv(num_out, 3, "conv1")
-        self.embedding = layers.Dense(num_out, name="embedding")
-        self.norm2 = norm("norm2")
-        # a new block adds nothing
-        self.conv2 = conv(num_out, 3, "conv2", kernel_initializer="zeros")
-        self.skip = conv(num_out, 1, "skip") if num_in != num_out else layers.Identity()
+    def __init__(self, num_in: int, num_out: int, dtype=None, **kwargs):
+        with own_settings(dtype) as dtype:
+            super().__init__(dtype=dtype, **kwargs)
+            self.norm1 = norm("norm1")
+            self.conv1 = conv(num_out, 3, "conv1")
+            self.embedding = layers.Dense(num_out, name="embedding")
+            self.norm2 = norm("norm2")
+            # a new block adds nothing
+            self.conv2 = conv(num_out, 3, "conv2", kernel_initializer="zeros")
+            self.skip = conv(num_out, 1, "skip") if num_in != num_out else layers.Identity()
 
     def call(self, x: Tensor, embedding: Tensor) -> Tensor:
         y = self.conv1(ops.silu(self.norm1(x)))
@@ -84,43 +97,50 @@ class UNet(keras.Model):
     Raises TypeError or ValueError if channels are not three positive multiples of 8.
     """
 
-    def __init__(self, channels: tuple[int, int, int] = (16, 32, 64), **kwargs):
-        super().__init__(**kwargs)
-        c28, c14, c7 = self.channels = check_channels(channels)
-        self.level = keras.Sequential(
-            [layers.Dense(WIDTH, activation="silu", name="0"), layers.Dense(WIDTH, name="2")],
-            name="level")
-        self.label = layers.Embedding(NO_LABEL + 1, WIDTH, name="label",
-                                      embeddings_initializer=keras.initializers.RandomNormal(stddev=1))
-        # down
-        self.conv28 = conv(c28, 3, "conv28")
-        self.block28 = ResidualBlock(c28, c28, name="block28")
-        self.conv14 = conv(c14, 3, "conv14")
-        self.block14 = ResidualBlock(c14, c14, name="block14")
-        self.conv7 = conv(c7, 3, "conv7")
-        self.block7a = ResidualBlock(c7, c7, name="block7a")
-        self.block7b = ResidualBlock(c7, c7, name="block7b")
-        # up
-        self.up_conv14 = conv(c14, 3, "up_conv14")
-        self.up_block14 = ResidualBlock(2 * c14, c14, name="up_block14")
-        self.up_conv28 = conv(c28, 3, "up_conv28")
-        self.up_block28 = ResidualBlock(2 * c28, c28, name="up_block28")
-        self.norm = norm("norm")
-        self.conv = conv(1, 3, "conv", kernel_initializer="zeros")
-        self.pool = layers.AveragePooling2D(2)
-        self.upsample = layers.UpSampling2D(2)  # the nearest pixel
-        self._compiled_precision = None  # that of the compiled training step
-        self((np.zeros((1, 28, 28)), np.zeros(1), np.zeros(1, int)))  # makes the weights
+    def __init__(self, channels: tuple[int, int, int] = (16, 32, 64), dtype=None, **kwargs):
+        with own_settings(dtype) as dtype:
+            super().__init__(dtype=dtype, **kwargs)
+            c28, c14, c7 = self.channels = check_channels(channels)
+            self.level = keras.Sequential(
+                [layers.Dense(WIDTH, activation="silu", name="0"), layers.Dense(WIDTH, name="2")],
+                name="level")
+            self.label = layers.Embedding(
+                NO_LABEL + 1, WIDTH, name="label",
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=1))
+            # down
+            self.conv28 = conv(c28, 3, "conv28")
+            self.block28 = ResidualBlock(c28, c28, name="block28")
+            self.conv14 = conv(c14, 3, "conv14")
+            self.block14 = ResidualBlock(c14, c14, name="block14")
+            self.conv7 = conv(c7, 3, "conv7")
+            self.block7a = ResidualBlock(c7, c7, name="block7a")
+            self.block7b = ResidualBlock(c7, c7, name="block7b")
+            # up
+            self.up_conv14 = conv(c14, 3, "up_conv14")
+            self.up_block14 = ResidualBlock(2 * c14, c14, name="up_block14")
+            self.up_conv28 = conv(c28, 3, "up_conv28")
+            self.up_block28 = ResidualBlock(2 * c28, c28, name="up_block28")
+            self.norm = norm("norm")
+            self.conv = conv(1, 3, "conv", kernel_initializer="zeros")
+            self.pool = layers.AveragePooling2D(2)
+            self.upsample = layers.UpSampling2D(2)  # the nearest pixel
+            self._compiled_for = None  # precision and frozen weights of the compiled training step
+            self((np.zeros((1, 28, 28)), np.zeros(1), np.zeros(1, int)))  # makes the weights
 
     def get_config(self):
-        return {"channels": self.channels, "name": self.name}
+        return {"channels": self.channels, **common_config(self)}
+
+    from_config = classmethod(from_config)
 
     def call(self, inputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """The estimate of v (n, 28, 28) for x (n, 28, 28), log_snr (n,), labels (n,), 10 for none.
 
-        Nothing is checked.
+        The numbers are not checked.
         """
-        x, log_snr, labels = inputs
+        if not isinstance(inputs, (tuple, list)) or len(inputs) != 3:
+            raise TypeError("inputs must be three, (x, log_snr, labels), got "
+                            f"{type(inputs).__name__}; for images alone there is model.denoiser()")
+        x, log_snr, labels = (ops.copy(each) for each in inputs)  # a layer may work in place
         phases = log_snr[:, None] * ops.convert_to_tensor(FREQUENCIES, log_snr.dtype)  # (n, 16)
         waves = ops.concatenate([ops.sin(phases), ops.cos(phases)], axis=1)  # (n, 32)
         embedding = ops.silu(ops.add(self.level(waves), self.label(labels)))  # (n, WIDTH)
@@ -149,15 +169,27 @@ class UNet(keras.Model):
         Both raise TypeError or ValueError naming the argument that is wrong.
         """
         def predict_v(x, log_snr, labels):
-            return self.predict_on_batch(self._inputs(x, log_snr, labels))
+            check_precise_layers(self)
+            with without_autocast():
+                return self.predict_on_batch(self._inputs(x, log_snr, labels))
 
         return denoiser(predict_v, labels, batch_size)
 
     def _inputs(self, x: np.ndarray, log_snr: np.ndarray, labels: np.ndarray) -> tuple:
-        return self._tensor(x), self._tensor(log_snr), ops.convert_to_tensor(labels, "int32")
+        return self._tensor(x), self._tensor(log_snr), tensor_of(labels, "int32")
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return ops.convert_to_tensor(array, self.compute_dtype)
+        return tensor_of(array, self.compute_dtype)
+
+    def _matrix_layers(self) -> list[layers.Layer]:
+        """The convolutions and dense layers."""
+        found = []
+        for layer in self.layers:
+            if hasattr(layer, "conv1"):  # a ResidualBlock
+                found += [layer.conv1, layer.embedding, layer.conv2, layer.skip]
+            else:
+                found += layer.layers if layer is self.level else [layer]
+        return [layer for layer in found if isinstance(layer, (layers.Conv2D, layers.Dense))]
 
 
 def _squares(inputs: tuple[Tensor, Tensor, Tensor], noise: Tensor, v: Tensor) -> Tensor:
@@ -187,11 +219,11 @@ def fit(model: UNet, images: Array, labels: np.ndarray, *, loss: str = "simple",
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
     check_precision(precision)
-    images = ops.convert_to_numpy(images).astype(np.float32)
+    images = np.array(ops.convert_to_numpy(images), np.float32)
     device_scope, keep = prepare(model, history, peak, device)
-    multiply = [layer for layer in model._flatten_layers()  # but bfloat16 would blur weak noise
-                if isinstance(layer, (layers.Conv2D, layers.Dense)) and layer is not model.conv28]
-    with (device_scope, autocast(model, multiply, recipe, precision),
+    multiply = [layer for layer in model._matrix_layers()
+                if layer is not model.conv28]  # there bfloat16 would blur weak noise
+    with (device_scope, without_autocast(), autocast(model, multiply, recipe, precision),
           batches(history, latent_dim=0, progress=progress, keep=keep) as steps):
         for rows, _ in steps:
             # What a step draws follows from its number: a run can be stopped and continued.
@@ -219,6 +251,8 @@ def loss_terms(model: UNet, images: Array, labels: np.ndarray | None, *, loss: s
     check_images(images)
     check_loss(loss)
     check_positive_int(batch_size, "batch_size")
+    check_seed(seed)
+    check_precise_layers(model)
     no_labels = np.full(len(images), NO_LABEL)
     labels = no_labels if labels is None else check_labels(labels, len(images))
     images = ops.convert_to_numpy(images).astype(np.float32)
@@ -227,6 +261,7 @@ def loss_terms(model: UNet, images: Array, labels: np.ndarray | None, *, loss: s
     for i in range(0, len(images), batch_size):
         part = Batch(*(array[i:i + batch_size] for array in batch))
         inputs = model._inputs(part.x, part.log_snr, part.labels)
-        v = model._tensor(model.predict_on_batch(inputs))
+        with without_autocast():
+            v = model._tensor(model.predict_on_batch(inputs))
         terms.append(ops.convert_to_numpy(_squares(inputs, model._tensor(part.noise), v)))
     return loss_weight(loss) * np.concatenate(terms).astype(float)

@@ -26,8 +26,24 @@ from genmodels.denoising import (
     draw_batch,
     loss_weight,
 )
-from genmodels.training import History, batches, begin, check_positive_int, learning_rate_at
-from genmodels.vae_torch import Array, autocast, keep_copies
+from genmodels.training import (
+    History,
+    batches,
+    begin,
+    check_positive_int,
+    check_precision,
+    check_seed,
+    learning_rate_at,
+)
+from genmodels.vae_torch import (
+    Array,
+    autocast,
+    check_precise_weights,
+    keep_copies,
+    prepare,
+    tensor_like,
+    without_autocast,
+)
 
 __all__ = ["History", "ResidualBlock", "UNet", "fit", "loss_terms"]
 
@@ -119,20 +135,21 @@ class UNet(nn.Module):
         """
         @torch.no_grad()
         def predict_v(x, log_snr, labels):
-            labels = torch.as_tensor(labels, device=self.conv.weight.device)
-            return self(self._tensor(x), self._tensor(log_snr), labels).cpu().numpy()
+            check_precise_weights(self)
+            labels = torch.tensor(labels, device=self.conv.weight.device)
+            with without_autocast(self.conv.weight):
+                return self(self._tensor(x), self._tensor(log_snr), labels).cpu().numpy()
 
         return denoiser(predict_v, labels, batch_size)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        weight = self.conv.weight
-        return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
+        return tensor_like(self.conv.weight, array)
 
     def _losses(self, batch: Batch, loss: str, networks=None) -> torch.Tensor:
         """The loss of each example of the batch, (n,), in nats for "elbo"."""
         x, log_snr, noise = map(self._tensor, (batch.x, batch.log_snr, batch.noise))
-        with networks or torch.autocast(x.device.type, enabled=False):
-            v = self(x, log_snr, torch.as_tensor(batch.labels, device=x.device))
+        with networks or without_autocast(x):
+            v = self(x.clone(), log_snr.clone(), torch.tensor(batch.labels, device=x.device))
         a = torch.sigmoid(log_snr).sqrt()[:, None, None]
         s = torch.sigmoid(-log_snr).sqrt()[:, None, None]
         error = noise - (a * v.to(x.dtype) + s * x)  # ε − ε̂
@@ -163,12 +180,10 @@ def fit(model: UNet, images: Array, labels: np.ndarray, *, loss: str = "simple",
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
-    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    check_precision(precision)
+    optimizer = prepare(model, history, peak, device)
     images = _array(images)
     networks = autocast(model.conv.weight, recipe, precision)
-    if history.optimizer is None:
-        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
-    optimizer = history.optimizer
 
     with batches(history, latent_dim=0, progress=progress,
                  keep=lambda: keep_copies(model, optimizer)) as steps:
@@ -189,7 +204,7 @@ def fit(model: UNet, images: Array, labels: np.ndarray, *, loss: str = "simple",
 def _array(images: Array) -> np.ndarray:
     if isinstance(images, torch.Tensor):
         images = images.detach().cpu().float()
-    return np.asarray(images, np.float32)
+    return np.array(images, np.float32)
 
 
 @torch.no_grad()
@@ -205,6 +220,8 @@ def loss_terms(model: UNet, images: Array, labels: np.ndarray | None, *, loss: s
     check_images(images)
     check_loss(loss)
     check_positive_int(batch_size, "batch_size")
+    check_seed(seed)
+    check_precise_weights(model)
     no_labels = np.full(len(images), NO_LABEL)
     labels = no_labels if labels is None else check_labels(labels, len(images))
     images = _array(images)

@@ -50,6 +50,19 @@ class History:
     _epoch_sums: list = field(default_factory=lambda: [0.0, 0.0, 0], repr=False)
     _pending: list = field(default_factory=list, repr=False)
     _failed_step: int | None = field(default=None, repr=False)
+    _steps_cut_short: int = field(default=0, repr=False)  # perhaps done, but not counted
+
+    def __copy__(self) -> "History":
+        """Another history of the same model and optimiser, with numbers of its own."""
+        return History(**_own_lists(self))
+
+    def __reduce__(self):
+        """For copy.deepcopy and pickle: with the state of the optimiser."""
+        fields, optimizer = _own_lists(self), self.optimizer
+        if hasattr(optimizer, "get_config"):  # one of Keras, which does not copy its own state
+            state = [np.array(variable.numpy()) for variable in optimizer.variables]
+            fields["optimizer"] = type(optimizer), optimizer.get_config(), state
+        return _restored, (fields,)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -93,6 +106,82 @@ class History:
         self.loss[epoch:] = [means[1] - means[0]]
 
 
+def _own_lists(history: History) -> dict[str, Any]:
+    """The fields of a history by name, the lists copied."""
+    history.settle()  # no number may wait on a device
+    return {name: list(value) if isinstance(value, list) else value
+            for name, value in vars(history).items()}
+
+
+def _restored(fields: dict[str, Any]) -> History:
+    """The history that `History.__reduce__` described, its optimiser bound to its own model."""
+    if isinstance(fields["optimizer"], tuple):
+        kind, config, state = fields["optimizer"]
+        fields["optimizer"] = optimizer = kind.from_config(config)
+        if state:
+            optimizer.build(fields["model"].weights)
+            optimizer.set_weights(state)
+    return History(**fields)
+
+
+def is_a(value: Any, name: str) -> bool:
+    """Whether a value is of the class with this name, for instance "genmodels.training.History".
+
+    `isinstance` would refuse what was made before the class's module was reloaded: the module then
+    has another class of the same name.
+    """
+    return any(f"{cls.__module__}.{cls.__qualname__}" == name for cls in type(value).__mro__)
+
+
+def check_optimizer(history: History, num_steps: int) -> None:
+    """Raises ValueError if the history's optimiser, after num_steps steps, is no longer its own.
+
+    It may have lost its state, or have gone on with a copy of the history. (Steps of parts of the
+    model that were frozen in turn are fewer than all steps, but not none.)
+    """
+    lost = num_steps == 0 < history.num_steps
+    if lost or num_steps > history.num_steps + history._steps_cut_short:
+        raise ValueError(f"cannot go on: the history has {history.num_steps} steps, its optimiser "
+                         f"{num_steps}; they must belong together")
+
+
+def check_weights(weights: dict[str, tuple[str, bool, bool]]) -> None:
+    """Raises TypeError or ValueError unless a model with these weights can be trained.
+
+    For each weight: its type, whether it is finite and whether it is trainable.
+    """
+    for name, (dtype, finite, _) in weights.items():
+        check_precise(dtype, name)
+        if not finite:
+            raise ValueError(f"model must have finite weights before the first step, got NaN or "
+                             f"infinity in {name}")
+    if not any(trainable for _, _, trainable in weights.values()):
+        raise ValueError("model must have weights that are trainable, got none")
+
+
+def check_precise(dtype: Any, name: str) -> None:
+    """Raises TypeError, naming the weight or layer, unless dtype is float32 or float64."""
+    dtype = str(dtype).removeprefix("torch.")
+    if dtype not in ("float32", "float64"):
+        raise TypeError(f"model must be of float32 or float64, got {dtype} in {name}")
+
+
+def check_device(device: Any, available: list[str]) -> None:
+    """Raises ValueError unless device is None or one of those available, as "cpu", "cuda:0"."""
+    name = str(device).lower().removesuffix(":0")
+    if device is not None and name not in [each.removesuffix(":0") for each in available]:
+        raise ValueError(f"device must be one of {', '.join(map(repr, available))} or None, "
+                         f"got {str(device)!r}")
+
+
+def check_seed(seed: Any) -> None:
+    """Raises TypeError or ValueError unless seed is an integer ≥ 0."""
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool):
+        raise TypeError(f"seed must be a non-negative integer, got {seed!r}")
+    if seed < 0:
+        raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
+
+
 def check_positive_int(value, name: str) -> None:
     """Raises TypeError or ValueError, naming the argument, unless value is an integer ≥ 1."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
@@ -119,7 +208,7 @@ def check_latent(h, name: str, latent_dim: int, n: int | None, samples: bool) ->
 
     With `samples` the shape is (n, K, k), for any K ≥ 1. NumPy arrays and tensors alike.
     """
-    if "float" not in str(h.dtype):
+    if "float" not in getattr(h.dtype, "name", str(h.dtype)):  # ">f4" has the name "float32"
         raise TypeError(f"{name} must hold floats, got {h.dtype}")
     shape = tuple(h.shape)
     axes = [n or "n", *(["K"] if samples else []), latent_dim]
@@ -178,10 +267,7 @@ def begin(history: History | None, *, model, num_examples: int, num_epochs, num_
     if num_steps is not None:
         check_positive_int(num_steps, "num_steps")
     check_positive_int(batch_size, "batch_size")
-    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool):
-        raise TypeError(f"seed must be a non-negative integer, got {seed!r}")
-    if seed < 0:
-        raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
+    check_seed(seed)
     if not isinstance(learning_rate, numbers.Real) or isinstance(learning_rate, bool):
         raise TypeError(f"learning_rate must be a positive number, got {learning_rate!r}")
     if not (math.isfinite(learning_rate) and learning_rate > 0):
@@ -190,10 +276,10 @@ def begin(history: History | None, *, model, num_examples: int, num_epochs, num_
     settings = {"num_examples": num_examples, "batch_size": batch_size, "seed": seed}
     if history is None:
         history = History(model=model, **settings)
-    if not isinstance(history, History):
+    if not is_a(history, "genmodels.training.History"):
         raise TypeError(f"history must be a History or None, got {type(history).__name__}")
     if history.model is not model:
-        raise ValueError("cannot go on: the history was made with another model")
+        raise ValueError("cannot go on: the history was made with another model, history.model")
     for name, given in settings.items():
         if given != getattr(history, name):
             raise ValueError(f"cannot go on: the history was made with {name}="
@@ -220,10 +306,13 @@ def batches(history: History, *, latent_dim: int, progress: bool,
 
     `keep` copies the model and the optimiser, and returns a function that puts the copy back. It is
     called every 100 steps, after a look at the losses so far: if one is NaN or infinite, model,
-    optimiser and history return to the last copy. Raises FloatingPointError, naming the step.
+    optimiser and history return to the last copy at which the loss was finite. Raises
+    FloatingPointError, naming the step.
     """
     done, end = history.num_steps, history.schedule[1]
     stop = threading.Event()
+    copies = []  # the last two: (steps done, function that puts it back)
+    step_under_way = False
 
     def hold_back(signum, frame):
         if stop.is_set():
@@ -239,19 +328,26 @@ def batches(history: History, *, latent_dim: int, progress: bool,
             history.num_steps, history._epoch_sums, history._failed_step = steps, sums, None
             history.loss[:], history.log_likelihood[:], history.kl[:] = lists
 
-        return put_all_back
+        copies[:] = [*copies[-1:], (steps, put_all_back)]
 
-    def check(put_back):
+    def check():
         history.settle()
         failed = history._failed_step
-        if failed is not None:
-            put_back()
-            raise FloatingPointError(
-                f"the loss was NaN or infinite at step {failed}; the model and the history are "
-                f"those of step {history.num_steps} again. A lower learning_rate may help.")
+        if failed is None:
+            return
+        # The weights of a copy made just before the step that failed gave its loss: they are bad.
+        good = [copy for copy in copies if copy[0] < failed - 1]
+        _, put_back = (good or copies)[-1]
+        put_back()
+        raise FloatingPointError(
+            f"the loss was NaN or infinite at step {failed}; the model and the history are "
+            f"those of step {history.num_steps} again. " + (
+                "A lower learning_rate may help." if good else
+                "It was the first step: the weights that the model had before gave this loss."))
 
     def draw():
-        put_back = keep_all()
+        nonlocal step_under_way
+        keep_all()
         while history.num_steps < end:
             epoch, first = divmod(history.num_steps, history.steps_per_epoch)
             rng = np.random.default_rng([history.seed, epoch])
@@ -260,17 +356,19 @@ def batches(history: History, *, latent_dim: int, progress: bool,
             for step in range(first, min(history.steps_per_epoch,
                                          end - epoch * history.steps_per_epoch)):
                 if stop.is_set():
-                    check(put_back)  # what Ctrl-C leaves behind can be used
+                    check()  # what Ctrl-C leaves behind can be used
                     raise KeyboardInterrupt
                 batch = slice(step * history.batch_size, (step + 1) * history.batch_size)
+                step_under_way = True
                 yield order[batch], noise[batch]
+                step_under_way = False
                 if bar.update():  # True when the bar was drawn: about twice a second
                     history.settle()
                     bar.set_postfix_str(f"loss {history.loss[-1]:.2f} nats", refresh=False)
                 if (history.num_steps - done) % STEPS_BETWEEN_COPIES == 0:
-                    check(put_back)
-                    put_back = keep_all()
-        check(put_back)
+                    check()
+                    keep_all()
+        check()
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGINT, hold_back) if in_main_thread else None
@@ -280,6 +378,7 @@ def batches(history: History, *, latent_dim: int, progress: bool,
     try:
         yield draw()
     except KeyboardInterrupt:
+        history._steps_cut_short += step_under_way
         print(f"Training stopped at step {history.num_steps}. To go on: "
               f"fit(..., num_steps={end - history.num_steps}, history=history).")
     finally:

@@ -16,12 +16,13 @@ shifts of a normalisation and the rows of an embedding are the same in both.
 Neither framework is imported here: a model of one can only exist where that one is imported.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+
+from genmodels.training import is_a
 
 Model = Any  # a VAE of vae_torch or vae_keras, a UNet of diffusion_torch or diffusion_keras
 
@@ -46,7 +47,8 @@ def to_arrays(model: Model, values: Sequence | None = None) -> dict[str, np.ndar
     `model` is a ConvVAE, MLPVAE or UNet of either framework, another child of vae_torch.VAE, or a
     sample_quality.Classifier.
     values: other arrays or tensors to put into this form, for instance gradients; one for each of
-    `model.parameters()` in PyTorch, of `model.trainable_variables` in Keras, with its shape.
+    `model.parameters()` in PyTorch, of `model.trainable_variables` in Keras, with its shape. (Only
+    these are returned then; without values, all weights are, whether trainable or not.)
     Raises TypeError if model is no such model, or values no sequence of arrays or tensors;
     ValueError if values are too few, too many or of another shape.
     """
@@ -56,12 +58,11 @@ def to_arrays(model: Model, values: Sequence | None = None) -> dict[str, np.ndar
         if values is not None:
             weights = dict(zip(weights, _checked(values, list(weights.values()))))
         return {name: _numpy(weight) for name, weight in weights.items()}
-    variables = model.trainable_variables
-    if values is None:
-        values = variables
-    value_of = dict(zip(map(id, variables), _checked(values, variables)))
+    variables = model.weights if values is None else model.trainable_variables
+    values = variables if values is None else _checked(values, variables)
+    value_of = dict(zip(map(id, variables), values))
     return {name: to_torch(_numpy(value_of[id(variable)]))
-            for name, variable, to_torch in _keras_weights(model)}
+            for name, variable, to_torch in _keras_weights(model) if id(variable) in value_of}
 
 
 def from_arrays(model: Model, arrays: Mapping[str, np.ndarray]) -> None:
@@ -121,19 +122,14 @@ def _identify(model: Model, argument: str) -> tuple[str, str]:
     Raises TypeError, naming the argument, if the model is none whose weights we can name.
     """
     for framework in ("torch", "keras"):
-        module = sys.modules.get(f"genmodels.diffusion_{framework}")
-        if module is not None and isinstance(model, module.UNet):
+        if is_a(model, f"genmodels.diffusion_{framework}.UNet"):
             return framework, "UNet"
-        module = sys.modules.get(f"genmodels.vae_{framework}")  # imported if there is a model of it
-        if module is None or not isinstance(model, module.VAE):
-            continue
         for architecture in TORCH_NAMES:
-            if isinstance(model, getattr(module, architecture)):
+            if is_a(model, f"genmodels.vae_{framework}.{architecture}"):
                 return framework, architecture
-        if framework == "torch":  # it names its weights itself
-            return framework, f"{type(model).__module__}.{type(model).__qualname__}"
-    module = sys.modules.get("genmodels.sample_quality")
-    if module is not None and isinstance(model, module.Classifier):
+    if is_a(model, "genmodels.vae_torch.VAE"):  # it names its weights itself
+        return "torch", f"{type(model).__module__}.{type(model).__qualname__}"
+    if is_a(model, "genmodels.sample_quality.Classifier"):
         return "torch", "Classifier"
     got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
     raise TypeError(f"{argument} must be a ConvVAE or MLPVAE of genmodels.vae_torch or "
@@ -163,7 +159,7 @@ def _keras_weights(model: Model) -> Iterator[tuple[str, Any, Callable[[np.ndarra
     _, architecture = _identify(model, "model")
     if architecture == "UNet":  # its layers have PyTorch's names, in PyTorch's order
         suffixes = {"bias": "bias", "beta": "bias"}  # all others are called weight
-        for variable in model.trainable_variables:
+        for variable in model.weights:
             *name, last = variable.path.removeprefix(f"{model.name}/").split("/")
             to_torch = partial(_to_torch, before=None, after=None)
             yield (".".join([*name, suffixes.get(last, "weight")]), variable,

@@ -27,9 +27,14 @@ from genmodels.training import (
     History,
     batches,
     begin,
+    check_device,
     check_latent,
+    check_optimizer,
     check_positive_int,
+    check_precise,
     check_precision,
+    check_seed,
+    check_weights,
     cpu_has_bfloat16,
     free_nats_at,
     learning_rate_at,
@@ -41,26 +46,71 @@ Array = np.ndarray | Tensor
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
 
+@contextlib.contextmanager
+def own_settings(dtype: Any = None):
+    """Within it, Keras's configuration is what our layers need: float32 or 64, channels last.
+
+    Gives the precision: that of the weights under the user's dtype policy, or the one given. The
+    weights of "mixed_bfloat16" are float32, so this is the precision; `fit` alone makes layers
+    compute in bfloat16, for a while. Raises TypeError unless it is float32 or float64.
+    """
+    config = keras.config
+    before = config.dtype_policy(), config.floatx(), config.image_data_format()
+    policy = keras.dtype_policies.get(dtype or before[0])
+    check_precise(policy.variable_dtype, f"the dtype policy {policy.name!r}")
+    config.set_dtype_policy(policy.variable_dtype)
+    config.set_floatx(policy.variable_dtype)
+    config.set_image_data_format("channels_last")
+    try:
+        yield policy.variable_dtype
+    finally:
+        config.set_dtype_policy(before[0])
+        config.set_floatx(before[1])
+        config.set_image_data_format(before[2])
+
+
+def common_config(model: keras.Model) -> dict[str, Any]:
+    """What `get_config` of all our models returns besides their sizes."""
+    frozen = [i for i, weight in enumerate(model.weights) if not weight.trainable]
+    return {"name": model.name, "dtype": model.variable_dtype, "frozen": frozen}
+
+
+def from_config(cls: type, config: dict[str, Any]) -> keras.Model:
+    """The model that `get_config` described."""
+    sizes = {name: value for name, value in config.items() if name != "frozen"}
+    model = cls(**sizes)
+    for i in config.get("frozen", ()):
+        model.weights[i].trainable = False
+    return model
+
+
 class VAE(keras.Model):
     """What both models share; a child names its networks and its likelihood p(x|h).
 
     Public methods check their input. `call`, which `fit` compiles and calls at each step, does not.
     """
 
-    def __init__(self, encoder: keras.Model, decoder: keras.Model, latent_dim: int, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, encoder: keras.Model, decoder: keras.Model, latent_dim: int, dtype=None,
+                 **kwargs):
+        with own_settings(dtype) as dtype:
+            super().__init__(dtype=dtype, **kwargs)
         self.encoder = encoder  # images (n, 28, 28) -> mean (n, k), log_var (n, k)
         self.decoder = decoder  # h (n, k) -> what the likelihood needs, (n, 28, 28)
         self.latent_dim = latent_dim
-        self.log_likelihood_mean = keras.metrics.Mean("log_likelihood")
-        self.kl_mean = keras.metrics.Mean("kl")
+        self.log_likelihood_mean = keras.metrics.Mean("log_likelihood", dtype=dtype)
+        self.kl_mean = keras.metrics.Mean("kl", dtype=dtype)
         self.built = True  # both networks have their weights
-        self._compiled_precision = None  # that of the compiled training step
+        self._compiled_for = None  # precision and frozen weights of the compiled training step
+
+    from_config = classmethod(from_config)
 
     # The model, without checks ------------------------------------------------------------------
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encoder(x)
+        return self.encoder(ops.copy(x))  # a copy: on PyTorch, a layer may work in place
+
+    def _decode(self, h: Tensor) -> Tensor:
+        return self.decoder(ops.copy(h))
 
     def _mean_images(self, output: Tensor) -> Tensor:
         raise NotImplementedError
@@ -72,12 +122,17 @@ class VAE(keras.Model):
         """log p(x|h) (n,) and the KL divergence of each dimension (n, k), for x (n, 28, 28).
 
         The ELBO is the former minus the sum of the latter: a deterministic function of x and noise
-        (n, k).
+        (n, k). So `model(x)` and `model.predict(x)` of images alone raise TypeError.
         """
+        if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+            raise TypeError(
+                "inputs must be a pair (x, noise), whose ELBO a VAE computes, got "
+                f"{type(inputs).__name__}; for images alone there are model.encode(x), "
+                "model.reconstruct(x), model.elbo_terms(x) and evaluate(model, x)")
         x, noise = inputs
         mean, log_var = (ops.cast(head, x.dtype) for head in self._encode(x))  # (n, k), (n, k)
         h = mean + ops.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
-        output = ops.cast(self.decoder(h), x.dtype)  # networks alone may be in bfloat16
+        output = ops.cast(self._decode(h), x.dtype)  # networks alone may be in bfloat16
         log_likelihood = self._log_likelihood(x, output)  # (n,): one sample of h (G3, N1)
         kl = 0.5 * (mean**2 + ops.exp(log_var) - log_var - 1)  # (n, k): exact (K3)
         return log_likelihood, kl
@@ -103,14 +158,16 @@ class VAE(keras.Model):
 
         Raises TypeError or ValueError if x is not images (see `datasets.check_images`).
         """
-        return self._encode(self._images(x, "x"))
+        x = self._images(x, "x")
+        return tuple(ops.cast(head, x.dtype) for head in self._encode(x))
 
     def decode(self, h: Array) -> Tensor:
         """Mean images (n, 28, 28) of p(x|h) for h (n, k), in one pass; differentiable.
 
         Raises TypeError or ValueError if h is not a batch of finite latent vectors.
         """
-        return self._mean_images(self.decoder(self._latent(h, "h")))
+        h = self._latent(h, "h")
+        return self._mean_images(ops.cast(self._decode(h), h.dtype))
 
     def elbo_terms(self, x: Array, noise: Array | None = None) -> tuple[Tensor, Tensor]:
         """Pair (log_likelihood, kl) for images x (n, 28, 28), each (n,), nats; differentiable.
@@ -135,11 +192,12 @@ class VAE(keras.Model):
         """
         x = self._images(x, "x")
         noise = self._latent(noise, "noise", len(x), samples=True)
-        mean, log_var = (head[:, None] for head in self._encode(x))  # (n, 1, k), (n, 1, k)
-        h = mean + ops.exp(log_var / 2) * noise  # (n, K, k)
-        n, num_samples, k = h.shape
-        log_likelihood = self._log_likelihood(ops.repeat(x, num_samples, axis=0),
-                                              self.decoder(ops.reshape(h, (-1, k))))  # (n K,)
+        with without_autocast():
+            mean, log_var = (head[:, None] for head in self._encode(x))  # (n, 1, k), (n, 1, k)
+            h = mean + ops.exp(log_var / 2) * noise  # (n, K, k)
+            n, num_samples, k = h.shape
+            log_likelihood = self._log_likelihood(ops.repeat(x, num_samples, axis=0),
+                                                  self._decode(ops.reshape(h, (-1, k))))  # (n K,)
         # log p(h) − log Q(h|x): the constants k/2 · log 2π cancel
         log_ratio = 0.5 * ops.sum(noise**2 + log_var - h**2, axis=-1)  # (n, K)
         return ops.reshape(log_likelihood, (n, num_samples)) + log_ratio
@@ -150,30 +208,36 @@ class VAE(keras.Model):
         The draws come from NumPy: the same seed gives the same h in both frameworks.
         """
         check_positive_int(n, "n")
+        if seed is not None:
+            check_seed(seed)
         h = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
-        return ops.stop_gradient(self.decode(h))
+        with without_autocast():
+            return ops.stop_gradient(self.decode(h))
 
     def reconstruct(self, x: Array) -> Tensor:
         """Images x (n, 28, 28) encoded and decoded again at the mean of Q(h|x), without gradient.
 
         Decodes the mean, not a sample: this is a picture of what h keeps, not a term of the ELBO.
         """
-        mean, _ = self.encode(x)
-        return ops.stop_gradient(self.decode(mean))
+        with without_autocast():
+            mean, _ = self.encode(x)
+            return ops.stop_gradient(self.decode(mean))
 
     # Input --------------------------------------------------------------------------------------
 
     def _tensor(self, array: Array) -> Tensor:
-        return ops.convert_to_tensor(array, dtype=self.compute_dtype)
+        return tensor_of(array, self.compute_dtype)
 
     def _images(self, x: Array, name: str) -> Tensor:
         check_images(x, name)
+        check_precise_layers(self)
         return self._tensor(x)
 
     def _latent(self, h: Array, name: str, n: int | None = None, samples: bool = False) -> Tensor:
         if not (isinstance(h, np.ndarray) or ops.is_tensor(h)):
             raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
         check_latent(h, name, self.latent_dim, n, samples)
+        check_precise_layers(self)
         h = self._tensor(h)
         if not ops.all(ops.isfinite(h)):
             raise ValueError(f"{name} must be finite, got NaN or infinity")
@@ -194,28 +258,29 @@ class ConvVAE(VAE):
     Raises TypeError or ValueError if latent_dim is not a positive integer.
     """
 
-    def __init__(self, latent_dim: int = 2, **kwargs):
+    def __init__(self, latent_dim: int = 2, dtype=None, **kwargs):
         check_positive_int(latent_dim, "latent_dim")
-        x = keras.Input((28, 28), name="x")
-        y = layers.Reshape((28, 28, 1))(x)  # the channel
-        y = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(y)  # 14 × 14
-        y = layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(y)  # 7 × 7
-        y = layers.Flatten()(y)
-        y = layers.Dense(16, activation="relu")(y)
-        encoder = keras.Model(x, _heads(y, latent_dim), name="encoder")
+        with own_settings(dtype) as dtype:
+            x = keras.Input((28, 28), name="x")
+            y = layers.Reshape((28, 28, 1))(x)  # the channel
+            y = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(y)  # 14 × 14
+            y = layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(y)  # 7 × 7
+            y = layers.Flatten()(y)
+            y = layers.Dense(16, activation="relu")(y)
+            encoder = keras.Model(x, _heads(y, latent_dim), name="encoder")
 
-        h = keras.Input((latent_dim,), name="h")
-        y = layers.Dense(7 * 7 * 64, activation="relu")(h)
-        y = layers.Reshape((7, 7, 64))(y)
-        y = layers.Conv2DTranspose(64, 3, strides=2, padding="same", activation="relu")(y)
-        y = layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu")(y)
-        y = layers.Conv2DTranspose(1, 3, padding="same")(y)  # logits
-        y = layers.Reshape((28, 28))(y)
-        decoder = keras.Model(h, y, name="decoder")
-        super().__init__(encoder, decoder, latent_dim, **kwargs)
+            h = keras.Input((latent_dim,), name="h")
+            y = layers.Dense(7 * 7 * 64, activation="relu")(h)
+            y = layers.Reshape((7, 7, 64))(y)
+            y = layers.Conv2DTranspose(64, 3, strides=2, padding="same", activation="relu")(y)
+            y = layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu")(y)
+            y = layers.Conv2DTranspose(1, 3, padding="same")(y)  # logits
+            y = layers.Reshape((28, 28))(y)
+            decoder = keras.Model(h, y, name="decoder")
+            super().__init__(encoder, decoder, latent_dim, dtype=dtype, **kwargs)
 
     def get_config(self):
-        return {"latent_dim": self.latent_dim, "name": self.name}
+        return {"latent_dim": self.latent_dim, **common_config(self)}
 
     def _mean_images(self, output: Tensor) -> Tensor:
         return ops.sigmoid(output)
@@ -235,26 +300,28 @@ class MLPVAE(VAE):
     Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer.
     """
 
-    def __init__(self, latent_dim: int = 8, hidden_dim: int = 512, **kwargs):
+    def __init__(self, latent_dim: int = 8, hidden_dim: int = 512, dtype=None, **kwargs):
         check_positive_int(latent_dim, "latent_dim")
         check_positive_int(hidden_dim, "hidden_dim")
-        x = keras.Input((28, 28), name="x")
-        y = layers.Flatten()(x)
-        y = layers.Dense(hidden_dim, activation="relu")(y)
-        y = layers.Dense(hidden_dim, activation="relu")(y)
-        # The lecture's second head is log σ; ours is log_var = log σ² = 2 log σ, as in ConvVAE.
-        encoder = keras.Model(x, _heads(y, latent_dim), name="encoder")
+        with own_settings(dtype) as dtype:
+            x = keras.Input((28, 28), name="x")
+            y = layers.Flatten()(x)
+            y = layers.Dense(hidden_dim, activation="relu")(y)
+            y = layers.Dense(hidden_dim, activation="relu")(y)
+            # The lecture's second head is log σ; ours is log_var = log σ² = 2 log σ, as in ConvVAE.
+            encoder = keras.Model(x, _heads(y, latent_dim), name="encoder")
 
-        h = keras.Input((latent_dim,), name="h")
-        y = layers.Dense(hidden_dim, activation="relu")(h)
-        y = layers.Dense(784, activation="tanh")(y)
-        y = layers.Reshape((28, 28))(y)
-        decoder = keras.Model(h, y, name="decoder")
-        super().__init__(encoder, decoder, latent_dim, **kwargs)
-        self.hidden_dim = hidden_dim
+            h = keras.Input((latent_dim,), name="h")
+            y = layers.Dense(hidden_dim, activation="relu")(h)
+            y = layers.Dense(784, activation="tanh")(y)
+            y = layers.Reshape((28, 28))(y)
+            decoder = keras.Model(h, y, name="decoder")
+            super().__init__(encoder, decoder, latent_dim, dtype=dtype, **kwargs)
+            self.hidden_dim = hidden_dim
 
     def get_config(self):
-        return {"latent_dim": self.latent_dim, "hidden_dim": self.hidden_dim, "name": self.name}
+        return {"latent_dim": self.latent_dim, "hidden_dim": self.hidden_dim,
+                **common_config(self)}
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.encoder(x - 0.5)
@@ -276,7 +343,7 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
 
     Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
     from seed; its last batch may be smaller. device: None for a GPU if there is one, else the CPU;
-    or a name such as "cpu", "gpu:0".
+    or a name such as "cpu", "gpu:0". Weights of layers that are not `trainable` stay as they are.
 
     recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
     given, over the first tenth of the steps, and lowers it to zero along half a cosine. In the
@@ -304,7 +371,7 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     check_precision(precision)
     device_scope, keep = prepare(model, history, peak, device)
     layers_of = [*model.encoder.layers, *model.decoder.layers]
-    with device_scope, autocast(model, layers_of, recipe, precision):
+    with device_scope, without_autocast(), autocast(model, layers_of, recipe, precision):
         images = model._tensor(images)  # all of them, on the device: a batch is an index
         with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
             for rows, noise in steps:
@@ -325,17 +392,27 @@ def prepare(model: keras.Model, history: History, peak: float,
     """Compiles the model with the history's optimiser, which is made if there is none.
 
     Returns the context of the device, and `keep` for `training.batches`.
+    Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
-    if device is not None and keras.backend.backend() == "torch":
-        model.to(device.replace("gpu", "cuda"))
+    check_device(device if device is None else str(device).lower().replace("cuda", "gpu"),
+                 available_devices())
+    check_precise_layers(model)
+    check_weights({weight.path: (weight.dtype, bool(ops.all(ops.isfinite(weight.value))),
+                                 weight.trainable) for weight in model.weights})
+    if device is not None:
+        device = str(device).lower().replace("cuda", "gpu")
+        if keras.backend.backend() == "torch":
+            model.to(device.replace("gpu", "cuda"))
     if history.optimizer is None:
-        history.optimizer = keras.optimizers.Adam(peak)
-        history.optimizer.build(model.trainable_variables)
+        with own_settings(model.variable_dtype):
+            history.optimizer = keras.optimizers.Adam(peak)
+            history.optimizer.build(model.weights)  # also those that are frozen, perhaps for now
+    check_optimizer(history, int(history.optimizer.iterations.value))
     if not model.compiled or model.optimizer is not history.optimizer:
         model.compile(history.optimizer)
 
     def keep():
-        variables = [*model.trainable_variables, *model.optimizer.variables]
+        variables = [*model.weights, *model.optimizer.variables]
         copies = [ops.copy(variable.value) for variable in variables]
 
         def put_back():
@@ -347,6 +424,47 @@ def prepare(model: keras.Model, history: History, peak: float,
     return keras.device(device) if device is not None else contextlib.nullcontext(), keep
 
 
+def available_devices() -> list[str]:
+    """The devices that `fit` can use: "cpu:0", and "gpu:0" or the like."""
+    if keras.backend.backend() == "torch":
+        from genmodels import vae_torch
+        return [device.replace("cuda", "gpu") for device in vae_torch.available_devices()]
+    gpus = keras.distribution.list_devices("gpu")
+    return [*keras.distribution.list_devices("cpu"), *gpus]
+
+
+@contextlib.contextmanager
+def without_autocast():
+    """Within it a `torch.autocast` around it has no effect, where Keras runs on PyTorch."""
+    with contextlib.ExitStack() as stack:
+        if keras.backend.backend() == "torch":
+            import torch
+
+            from genmodels.vae_torch import available_devices
+            for kind in {device.split(":")[0] for device in available_devices()}:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def check_precise_layers(model: keras.Model) -> None:
+    """Raises TypeError unless all layers of the model compute in float32 or float64."""
+    for layer in [model, *sublayers(model)]:
+        check_precise(layer.compute_dtype, layer.name)
+
+
+def sublayers(model: keras.Model) -> list[layers.Layer]:
+    """The layers of a model and of the models in it."""
+    return [layer for part in model.layers
+            for layer in [part, *(sublayers(part) if isinstance(part, keras.Model) else [])]]
+
+
+def tensor_of(array: Array, dtype: str) -> Tensor:
+    """A copy of an array or tensor, of this type."""
+    if isinstance(array, np.ndarray):  # the backends refuse or warn of some layouts in memory
+        array = np.array(array, dtype, order="C")
+    return ops.copy(ops.convert_to_tensor(array, dtype))
+
+
 @contextlib.contextmanager
 def autocast(model: keras.Model, layers_of: list, recipe: str, precision: str | None):
     """Within it these layers of the model compute in bfloat16, if that is the precision."""
@@ -355,9 +473,10 @@ def autocast(model: keras.Model, layers_of: list, recipe: str, precision: str | 
             "gpu")
         wanted = recipe == "warm-up" and model.compute_dtype == "float32" and on_cpu
         precision = "bfloat16" if wanted and cpu_has_bfloat16() else "float32"
-    if precision != model._compiled_precision:
+    compiled_for = precision, [weight.trainable for weight in model.weights]
+    if compiled_for != model._compiled_for:
         model.train_function = None  # compiled anew
-        model._compiled_precision = precision
+        model._compiled_for = compiled_for
     if precision == "float32":
         layers_of = []
     policies = [layer.dtype_policy for layer in layers_of]
@@ -380,13 +499,16 @@ def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,
     """
     check_images(images)
     check_positive_int(batch_size, "batch_size")
+    check_seed(seed)
+    check_precise_layers(model)
     shape = (len(images), model.latent_dim)
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     terms = []
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
         inputs = model._tensor(images[batch]), model._tensor(noise[batch])
-        log_likelihood, kl = model.predict_on_batch(inputs)  # (batch,), (batch, k)
+        with without_autocast():
+            log_likelihood, kl = model.predict_on_batch(inputs)  # (batch,), (batch, k)
         terms.append(np.stack([log_likelihood, kl.sum(axis=-1)]).astype(np.float64))
     log_likelihood, kl = np.concatenate(terms, axis=1)  # (n,), (n,)
     return log_likelihood, kl

@@ -23,9 +23,14 @@ from genmodels.training import (
     History,
     batches,
     begin,
+    check_device,
     check_latent,
+    check_optimizer,
     check_positive_int,
+    check_precise,
     check_precision,
+    check_seed,
+    check_weights,
     cpu_has_bfloat16,
     free_nats_at,
     learning_rate_at,
@@ -51,7 +56,10 @@ class VAE(nn.Module):
     # The model, without checks ------------------------------------------------------------------
 
     def _encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.encoder(x)
+        return self.encoder(x.clone())  # a copy: a network may work in place
+
+    def _decode(self, h: torch.Tensor) -> torch.Tensor:
+        return self.decoder(h.clone())
 
     def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
@@ -67,7 +75,7 @@ class VAE(nn.Module):
         """
         mean, log_var = (head.to(x.dtype) for head in self._encode(x))  # (n, k), (n, k)
         h = mean + torch.exp(log_var / 2) * noise  # (n, k): reparameterisation (G5)
-        output = self.decoder(h).to(x.dtype)  # (n, 28, 28); networks alone may be in bfloat16
+        output = self._decode(h).to(x.dtype)  # (n, 28, 28); networks alone may be in bfloat16
         log_likelihood = self._log_likelihood(x, output)  # (n,): one sample of h (G3, N1)
         kl = 0.5 * (mean**2 + torch.exp(log_var) - log_var - 1)  # (n, k): exact (K3)
         return log_likelihood, kl
@@ -87,7 +95,7 @@ class VAE(nn.Module):
             h = h.detach() + encoder_share.unsqueeze(-1) * (h - h.detach())
             mean, log_var = mean.detach(), log_var.detach()
             squares = (h - mean) ** 2 * torch.exp(-log_var)
-        output = self.decoder(h.flatten(0, 1)).to(x.dtype).unflatten(0, h.shape[:2])
+        output = self._decode(h.flatten(0, 1)).to(x.dtype).unflatten(0, h.shape[:2])
         log_likelihood = self._log_likelihood(x.unsqueeze(1), output)  # (n, K)
         # the constants of log p(h) and log Q(h|x), k/2 · log 2π each, cancel
         return log_likelihood, 0.5 * (squares + log_var - h**2).sum(dim=-1)
@@ -99,14 +107,16 @@ class VAE(nn.Module):
 
         Raises TypeError or ValueError if x is not images (see `datasets.check_images`).
         """
-        return self._encode(self._images(x, "x"))
+        x = self._images(x, "x")
+        return tuple(head.to(x.dtype) for head in self._encode(x))
 
     def decode(self, h: Array) -> torch.Tensor:
         """Mean images (n, 28, 28) of p(x|h) for h (n, k), in one pass; differentiable.
 
         Raises TypeError or ValueError if h is not a batch of finite latent vectors.
         """
-        return self._mean_images(self.decoder(self._latent(h, "h")))
+        h = self._latent(h, "h")
+        return self._mean_images(self._decode(h).to(h.dtype))
 
     def elbo_terms(self, x: Array, noise: Array | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Pair (log_likelihood, kl) for images x (n, 28, 28), each (n,), nats; differentiable.
@@ -127,10 +137,13 @@ class VAE(nn.Module):
 
         x (n, 28, 28) are images, `noise` (n, K, k) is standard normal: h = mean + exp(log_var / 2)
         · noise. The mean of exp(log weight) over K estimates p(x) without bias (N2).
+        `torch.autocast` has no effect. Differentiable.
         Raises TypeError or ValueError if x is not images or noise not of shape (n, K, k).
         """
         x = self._images(x, "x")
-        return sum(self._importance(x, self._latent(noise, "noise", len(x), samples=True)))
+        noise = self._latent(noise, "noise", len(x), samples=True)
+        with without_autocast(x):
+            return sum(self._importance(x, noise))
 
     @torch.no_grad()
     def sample(self, n: int, seed: int | None = None) -> torch.Tensor:
@@ -139,8 +152,11 @@ class VAE(nn.Module):
         The draws come from NumPy: the same seed gives the same h in both frameworks.
         """
         check_positive_int(n, "n")
+        if seed is not None:
+            check_seed(seed)
         h = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
-        return self.decode(h)
+        with without_autocast(next(self.parameters())):
+            return self.decode(h)
 
     @torch.no_grad()
     def reconstruct(self, x: Array) -> torch.Tensor:
@@ -148,19 +164,19 @@ class VAE(nn.Module):
 
         Decodes the mean, not a sample: this is a picture of what h keeps, not a term of the ELBO.
         """
-        mean, _ = self.encode(x)
-        return self.decode(mean)
+        x = self._images(x, "x")
+        with without_autocast(x):
+            mean, _ = self._encode(x)
+            return self.decode(mean)
 
     # Input --------------------------------------------------------------------------------------
 
     def _tensor(self, array: Array) -> torch.Tensor:
-        if isinstance(array, np.ndarray):
-            array = np.array(array, order="C")  # torch refuses reversed arrays, warns on read-only
-        weight = next(self.parameters())
-        return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
+        return tensor_like(next(self.parameters()), array)
 
     def _images(self, x: Array, name: str) -> torch.Tensor:
         check_images(x, name)
+        check_precise_weights(self)
         return self._tensor(x)
 
     def _latent(self, h: Array, name: str, n: int | None = None,
@@ -168,6 +184,7 @@ class VAE(nn.Module):
         if not isinstance(h, (np.ndarray, torch.Tensor)):
             raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(h).__name__}")
         check_latent(h, name, self.latent_dim, n, samples)
+        check_precise_weights(self)
         h = self._tensor(h)
         if not torch.isfinite(h).all():
             raise ValueError(f"{name} must be finite, got NaN or infinity")
@@ -260,6 +277,52 @@ class MLPVAE(VAE):
         return -0.5 * squares - 392 * math.log(2 * math.pi)
 
 
+def tensor_like(weight: torch.Tensor, array: Array) -> torch.Tensor:
+    """A copy of an array or tensor, of the weight's type and on its device; differentiable."""
+    if isinstance(array, torch.Tensor):
+        return array.to(weight, copy=True)
+    # torch refuses reversed arrays and other byte orders, and warns on read-only ones
+    array = np.array(array, str(weight.dtype).removeprefix("torch."), order="C")
+    return torch.from_numpy(array).to(weight.device)
+
+
+def without_autocast(tensor: torch.Tensor) -> torch.autocast:
+    """The context in which a `torch.autocast` around it has no effect, on the tensor's device."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def check_precise_weights(model: nn.Module) -> None:
+    """Raises TypeError unless all weights of the model are of float32 or float64."""
+    for name, weight in model.named_parameters():
+        check_precise(weight.dtype, name)
+
+
+def available_devices() -> list[str]:
+    """The devices that `fit` can use: "cpu", and "cuda:0" or the like."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    numbers = range(torch.accelerator.device_count()) if accelerator else ()
+    return ["cpu", *(f"{accelerator.type}:{i}" for i in numbers)]
+
+
+def prepare(model: nn.Module, history: History, peak: float,
+            device: str | None) -> torch.optim.Adam:
+    """Moves the model to the device; returns the history's optimiser, made if there is none.
+
+    Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
+    """
+    check_device(device, available_devices())
+    check_weights({name: (weight.dtype, bool(torch.isfinite(weight).all()), weight.requires_grad)
+                   for name, weight in model.named_parameters()})
+    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    if history.optimizer is None:
+        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
+    optimizer = history.optimizer
+    check_optimizer(history, max((int(state["step"]) for state in optimizer.state.values()),
+                                 default=0))
+    optimizer.load_state_dict(optimizer.state_dict())  # goes where the model is
+    return optimizer
+
+
 def autocast(images: torch.Tensor, recipe: str, precision: str | None) -> torch.autocast:
     """The context in which `fit` calls the model; see there for precision.
 
@@ -295,7 +358,8 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
 
     Give either num_epochs or num_steps. An epoch meets every image once, in an order that follows
     from seed; its last batch may be smaller. device: None for a GPU if there is one, else the CPU;
-    or a name such as "cpu", "cuda". The model stays there.
+    or a name such as "cpu", "cuda". The model stays there. Weights that are frozen, by
+    `requires_grad_(False)`, stay as they are.
 
     recipe: "warm-up" raises the learning rate linearly to its peak, 4e-3 unless learning_rate is
     given, over the first tenth of the steps, and lowers it to zero along half a cosine. In the
@@ -320,12 +384,10 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
-    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
-    images = model._tensor(images)  # all of them, on the device: a batch is an index
+    check_precision(precision)
+    optimizer = prepare(model, history, peak, device)
+    images = model._tensor(images).detach()  # all of them, on the device: a batch is an index
     networks = autocast(images, recipe, precision)
-    if history.optimizer is None:
-        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
-    optimizer = history.optimizer
     with batches(history, latent_dim=model.latent_dim, progress=progress,
                  keep=lambda: keep_copies(model, optimizer)) as steps:
         for rows, noise in steps:
@@ -350,17 +412,22 @@ def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,
     """Arrays (log_likelihood, kl) for images (n, 28, 28), each (n,) float64, in nats.
 
     One sample of h for each image, from noise that follows from seed alone; no gradient. The mean
-    of log_likelihood − kl estimates the ELBO, and its standard error is std / √n.
+    of log_likelihood − kl estimates the ELBO, and its standard error is std / √n. `torch.autocast`
+    has no effect.
     Raises TypeError or ValueError naming the argument that is wrong.
     """
     check_images(images)
     check_positive_int(batch_size, "batch_size")
+    check_seed(seed)
+    check_precise_weights(model)
     shape = (len(images), model.latent_dim)
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     terms = []
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
-        log_likelihood, kl = model(model._tensor(images[batch]), model._tensor(noise[batch]))
+        x = model._tensor(images[batch])
+        with without_autocast(x):
+            log_likelihood, kl = model(x, model._tensor(noise[batch]))
         terms.append(torch.stack([log_likelihood, kl.sum(dim=-1)]).cpu().numpy().astype(np.float64))
     log_likelihood, kl = np.concatenate(terms, axis=1)  # (n,), (n,)
     return log_likelihood, kl
