@@ -524,7 +524,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows, not_graded = [], []
     for path in given.notebooks:
         try:
-            new, graded = grade(path, limits)
+            new, graded = grade(path, limits, given.chapters)
         except ValueError as error:
             not_graded.append(str(error))
             continue
