@@ -105,8 +105,8 @@ FORMS = {  # what becomes of a notebook on its way through Colab, an old format,
     "without IDs": lambda cell: {**cell, "id": None},
     "without both": lambda cell: {**cell, "metadata": {}, "id": None},
     "without both, in another layout": lambda cell: {
-        **cell, "metadata": {}, "id": None, "source": cell["source"].replace(
-            "# Solution\n", "# @title The code\n").replace("\n\n\n", "\n").replace("  #", " #")},
+        **cell, "metadata": {}, "id": None,
+        "source": cell["source"].replace("\n\n\n", "\n").replace("\n", "\r\n") + "\n"},
 }
 
 
@@ -138,10 +138,11 @@ def test_what_a_student_makes_of_cells(tmp_path):
     pasted = {**stub, "source": solution["source"]}
     submission = read(tmp_path, [pasted, check])
     assert submission.cells == [pasted["source"], check["source"]]
-    changed = {**solution, "source": solution["source"] + "\nprint(1)", "id": "copied"}
-    submission = read(tmp_path, [stub, changed, check])
-    assert changed["source"] not in submission.cells
-    assert "solution that was changed" in submission.notes[0]
+    changed = {**solution, "source": solution["source"] + "\nprint(1)"}
+    for cell in ({**changed, "id": "copied"}, {**changed, "metadata": {}}):
+        submission = read(tmp_path, [stub, cell, check])
+        assert submission.cells == [stub["source"], check["source"]]
+        assert "solution that was changed" in submission.notes[0]
 
 
 def test_a_whole_chapter_without_tags_and_ids(tmp_path):
@@ -261,19 +262,20 @@ def test_magics_and_commands(tmp_path):
     """Magics that fail are passed over; what acts on the machine is not run. Both are noted."""
     touched = tmp_path / "touched"
     first = ["%matplotlib inline\n%load_ext autoreload\n%autoreload 2", "%matplotlib qt",
-             "%load_ext nothing_of_this_name",
+             "%%memit\n%load_ext nothing_of_this_name",
              f"!touch {touched}\nlines = !touch {touched}\n%sx touch {touched}\n"
              f"%pip install --target {touched} six\n%alias t touch {touched}\n%t",
              "%tensorflow_version 2.x\nget_ipython().run_line_magic('matplotlib', 'inline')"]
     answers = {name: f"{line}\n{SOLUTIONS[name]}" for name, line in zip(NAMES, first)}
     scripts = [code(f"%%bash\ntouch {touched}"), code(f"%%script sh\ntouch {touched}"),
-               code(f"%%!\ntouch {touched}"), code(f"%%python\nopen('{touched}', 'w')")]
+               code(f"%%!\ntouch {touched}"), code(f"%%python\nopen('{touched}', 'w')"),
+               code("import sys\nsys.stdout = sys.stderr = None")]
     path = written(tmp_path, [*scripts, *cells(answers)])
     rows, done = grade.grade(path, LIMITS)
     assert {row[3] for row in rows} == {"right"} and done
     assert not touched.exists()
     for note in ("not run: %%bash", "not run: !touch", "passed over: %matplotlib qt",
-                 "passed over: %tensorflow_version 2.x"):
+                 "passed over: %tensorflow_version 2.x", "passed over: %%memit"):
         assert note in rows[0][5]
     assert rows[0][5] in "\n".join(grade.table(rows))
 

@@ -94,16 +94,16 @@ def test_cell_ids_are_unique(chapter):
     assert len(ids) == len(set(ids))
 
 
-def test_solutions_can_be_told_by_their_ids_and_by_their_code():
+def test_solutions_can_be_told_by_their_ids_and_by_their_text():
     """The grader does so where a notebook has lost its tags: no other cell may be the same."""
-    ids, codes = {}, {}
+    ids, texts = {}, {}
     for chapter in CHAPTERS:
         for cell in code_cells(chapter):
             solution = "solution" in cell["metadata"].get("tags", [])
             ids.setdefault(cell["id"], []).append(solution)
-            codes.setdefault(grade.code_of(cell["source"]), set()).add(solution)
+            texts.setdefault(grade.words(cell["source"]), set()).add(solution)
     assert {i for i, cells in ids.items() if len(cells) > 1 and any(cells)} == set()
-    assert {code for code, kinds in codes.items() if len(kinds) > 1} == set()
+    assert {text for text, kinds in texts.items() if len(kinds) > 1} == set()
 
 
 @each_chapter

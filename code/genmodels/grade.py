@@ -10,7 +10,7 @@ again without that cell. Testing an answer may take half the limit of a cell, mo
 the student's notebook allows. The exit code is 0 if every notebook was graded, whatever its marks.
 
 The course's solutions are not run: cells that are tagged as such or, where tags were lost, have the
-ID or the code of a solution in the chapters. Every other cell is the student's, whatever it says.
+ID or the text of a solution in the chapters. Every other cell is the student's, whatever it says.
 Commands to the system (`!…`, `%pip`, `%%bash`) are not run either, and a line `%…` that fails is
 passed over; both are noted.
 
@@ -133,7 +133,7 @@ def cells_of(path: Path) -> list[Cell]:
 
 @functools.cache
 def course(chapters: Path) -> dict[str, Origin]:
-    """Return what the code cells of the chapters are for, by their IDs and by their code.
+    """Return what the code cells of the chapters are for, by their IDs and by their text.
 
     Raises:
         ValueError: if there is no solution in the folder.
@@ -145,19 +145,16 @@ def course(chapters: Path) -> dict[str, Origin]:
             if cell.kind == "code":
                 following = (named(cell.source) or [following])[0]
                 origin = Origin(cell.tags, following if cell.tags else None)
-                origins |= {cell.identifier: origin, code_of(cell.source): origin}
+                origins |= {cell.identifier: origin, words(cell.source): origin}
     if not any("solution" in origin.tags for origin in origins.values()):
         raise ValueError(f"chapters must be the folder of the course's chapters with their "
                          f"solutions, got {chapters}")
     return origins
 
 
-def code_of(source: str) -> str:
-    """Return a text that is the same for the same code, whatever its layout and comments."""
-    try:
-        return ast.dump(ast.parse(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # magics; what is no Python
-        return source
+def words(source: str) -> str:
+    """Return the text of a cell, whatever its white space."""
+    return " ".join(source.split())
 
 
 def named(source: str) -> list[str]:
@@ -178,11 +175,11 @@ def read(path: Path, origins: dict[str, Origin]) -> Submission:
         in_section |= cell.kind == "markdown" and SECTION in cell.source.splitlines()
         if cell.kind != "code":
             continue
-        by_code = origins.get(code_of(cell.source))
-        origin = origins.get(cell.identifier) or by_code or Origin()
+        by_text = origins.get(words(cell.source))
+        origin = origins.get(cell.identifier) or by_text or Origin()
         tags = cell.tags | origin.tags
         if "solution" in tags and "exercise" not in tags:
-            if by_code is None:
+            if by_text is None:
                 notes.append(f"not run, a solution that was changed: {cell.source.strip()[:60]!r}")
             continue
         own = in_section and "exercise-setup" not in tags
@@ -277,7 +274,10 @@ def run(submission: Submission, skipped: set[int], lost: set[str], limits: Limit
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(job))
                 process.stdin.close()
-            follow(attempt, lines, token, submission.owners, limits.cell_time, end)
+            follow(attempt, lines, token, limits.cell_time, end)
+            if not attempt.done and attempt.reason == ("error", ""):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(1.0)  # it has closed the pipe, and is about to end
         finally:
             kill(process)
     if not attempt.done and attempt.reason == ("error", ""):
@@ -287,8 +287,8 @@ def run(submission: Submission, skipped: set[int], lost: set[str], limits: Limit
     return attempt
 
 
-def follow(attempt: Attempt, lines: queue.Queue, token: str, owners: list[str | None],
-           cell_time: float, end: float) -> None:
+def follow(attempt: Attempt, lines: queue.Queue, token: str, cell_time: float,
+           end: float) -> None:
     """Read what the process of a notebook reports, until it is done, dies or takes too long."""
     while True:
         wait = min(cell_time, end - time.monotonic())
@@ -383,7 +383,7 @@ def work() -> None:
             noted.add(text)
             tell(note=text)
 
-    shell = notebook_shell(note)
+    shell, streams = notebook_shell(note), (sys.stdout, sys.stderr)
     hidden = f"_{secrets.token_hex(8)}"  # a name that nobody can know
     setattr(builtins, hidden, judge)
     shell.ast_transformers.append(Judged(hidden))
@@ -391,6 +391,7 @@ def work() -> None:
         if index in job["skipped"]:
             continue
         tell(begin=index)
+        sys.stdout, sys.stderr = streams  # IPython needs them
         with contextlib.suppress(Exception):  # of whatever the notebook has made of the module
             importlib.import_module("genmodels.exercises").check = judge  # under any name
         result = shell.run_cell(source, store_history=False)
@@ -429,6 +430,12 @@ def notebook_shell(note: Callable[[str], None]) -> Any:
                 if magic_name in RUN_PYTHON:
                     raise
                 note(f"passed over: %{magic_name} {line} ({exercises.first_line(error)})")
+
+        def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
+            if self._find_with_lazy_load("cell", magic_name):
+                return super().run_cell_magic(magic_name, line, cell)
+            note(f"passed over: %%{magic_name} {line}")
+            self.run_cell(cell, store_history=False).raise_error()
 
     ScriptMagics.shebang = lambda self, line, cell: note(f"not run: %%{line}")
     shell = Shell.instance()
