@@ -45,7 +45,7 @@ python -m genmodels.grade submissions/*.ipynb --csv grades.csv
 ```
 
 prints and writes a row for each exercise: right, not yet, stub, error or time-out, and what of the
-notebook was not run.
+notebook was not run. If you hand out chapters of your own, name their folder with `--chapters`.
 """
 # The grader's own words on how it runs notebooks, and on what it does not protect against.
 HOW_GRADED = grade.__doc__[grade.__doc__.index("Each notebook runs"):]

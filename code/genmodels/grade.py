@@ -76,7 +76,7 @@ class Cell:
     kind: str
     source: str
     tags: frozenset[str]
-    identifier: str  # "None" if the format has none
+    identifier: str  # "" if it has none
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def cells_of(path: Path) -> list[Cell]:
             metadata = cell.get("metadata") or {}
             cells.append(Cell(cell["cell_type"], "".join(cell["source"]),
                               frozenset(metadata.get("tags") or ()),
-                              str(cell.get("id") or metadata.get("id"))))  # or: Colab
+                              str(cell.get("id") or metadata.get("id") or "")))  # or: Colab
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError,
             AttributeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a notebook: {error}") from None
@@ -144,8 +144,10 @@ def course(chapters: Path) -> dict[str, Origin]:
         for cell in reversed(cells_of(path)):
             if cell.kind == "code":
                 following = (named(cell.source) or [following])[0]
-                origin = Origin(cell.tags, following if cell.tags else None)
+                own = cell.tags & {"exercise", "check"}
+                origin = Origin(cell.tags, following if own else None)
                 origins |= {cell.identifier: origin, words(cell.source): origin}
+    origins.pop("", None)  # neither an ID nor a text
     if not any("solution" in origin.tags for origin in origins.values()):
         raise ValueError(f"chapters must be the folder of the course's chapters with their "
                          f"solutions, got {chapters}")
@@ -169,7 +171,7 @@ def read(path: Path, origins: dict[str, Origin]) -> Submission:
     Raises:
         ValueError: for a file that is no notebook, or that has no check of an exercise.
     """
-    cells, owners, checked, notes = [], [], [], []
+    cells, inside, of_course, notes = [], [], [], []
     in_section = False
     for cell in cells_of(path):
         in_section |= cell.kind == "markdown" and SECTION in cell.source.splitlines()
@@ -182,11 +184,11 @@ def read(path: Path, origins: dict[str, Origin]) -> Submission:
             if by_text is None:
                 notes.append(f"not run, a solution that was changed: {cell.source.strip()[:60]!r}")
             continue
-        own = in_section and "exercise-setup" not in tags
-        checked.append(named(cell.source))
-        owners.append((origin.exercise or "") if own else None)
         cells.append(cell.source)
-    found = [name for names in checked for name in names] + [name for name in owners if name]
+        inside.append(in_section and "exercise-setup" not in tags)
+        of_course.append(origin.exercise)
+    checked = [named(source) for source in cells]
+    found = [name for names in (*checked, of_course) for name in names if name]
     chapters = [exercises.EXERCISES[name].chapter for name in found]
     if not chapters:
         raise ValueError(f"{path} has no check of an exercise of this course")
@@ -194,11 +196,10 @@ def read(path: Path, origins: dict[str, Origin]) -> Submission:
     expected = list(dict.fromkeys(
         [name for name in found if exercises.EXERCISES[name].chapter == chapter]
         + [name for name, task in exercises.EXERCISES.items() if task.chapter == chapter]))
-    following = None
-    for index in reversed(range(len(cells))):
-        following = checked[index][0] if checked[index] else following
-        if owners[index] == "":
-            owners[index] = following
+    owners, following = [], None
+    for names, is_inside, known in list(zip(checked, inside, of_course))[::-1]:
+        following = (names or [following])[0]
+        owners.insert(0, known or (following if is_inside else None))
     return Submission(cells, owners, expected, notes)
 
 
@@ -313,7 +314,7 @@ def follow(attempt: Attempt, lines: queue.Queue, token: str, cell_time: float,
                 attempt.judging = name
             case {"exercise": str(name), "status": str(status), "text": str(text)}:
                 attempt.rows[name], attempt.judging = (status, text), None
-            case {"note": str(note)} if len(attempt.notes) < MOST_NOTES:
+            case {"note": str(note)}:
                 attempt.notes.append(note)
             case {"done": True}:
                 attempt.done = True
