@@ -139,7 +139,8 @@ def test_what_a_student_makes_of_cells(tmp_path):
     submission = read(tmp_path, [pasted, check])
     assert submission.cells == [pasted["source"], check["source"]]
     changed = {**solution, "source": solution["source"] + "\nprint(1)"}
-    for cell in ({**changed, "id": "copied"}, {**changed, "metadata": {}}):
+    for cell in ({**changed, "id": "copied"}, {**changed, "metadata": {}},
+                 {**changed, "id": None, "metadata": {"id": changed["id"]}}):  # Colab
         submission = read(tmp_path, [stub, cell, check])
         assert submission.cells == [stub["source"], check["source"]]
         assert "solution that was changed" in submission.notes[0]
