@@ -278,6 +278,7 @@ def test_magics_and_commands(tmp_path):
     for note in ("not run: %%bash", "not run: !touch", "passed over: %matplotlib qt",
                  "passed over: %tensorflow_version 2.x", "passed over: %%memit"):
         assert note in rows[0][5]
+    assert "inline" not in rows[0][5] and "%autoreload" not in rows[0][5]  # these do work
     assert rows[0][5] in "\n".join(grade.table(rows))
 
 

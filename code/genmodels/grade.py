@@ -433,7 +433,7 @@ def notebook_shell(note: Callable[[str], None]) -> Any:
                 note(f"passed over: %{magic_name} {line} ({exercises.first_line(error)})")
 
         def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
-            if self._find_with_lazy_load("cell", magic_name):
+            if self.find_cell_magic(magic_name):
                 return super().run_cell_magic(magic_name, line, cell)
             note(f"passed over: %%{magic_name} {line}")
             self.run_cell(cell, store_history=False).raise_error()
