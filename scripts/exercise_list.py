@@ -24,7 +24,9 @@ Each exercise of a chapter is a stub, where your answer replaces `...`, and a ch
 once whether it is right and, if not, what came out and which mistake it looks like. An answer may
 be written in NumPy, PyTorch, TensorFlow or Keras. Open the chapter's notebook, run the first cell
 below *Exercises*, then the exercise; none needs the cells of the chapter. A solution, with its
-reasoning, is folded below each.
+reasoning, is folded below each. If you hand the notebook in, it is run from top to bottom, and the
+checks decide; if an exercise is checked more than once, the last check counts. Write your answer
+into the cell of the stub or into cells of your own, not into that of the solution.
 
 *Derive*: the result is a function or a number. *Build*: a function or a class.
 *Explore*: change something, predict, measure; the check looks at the measurement, the solution
@@ -42,7 +44,8 @@ FOR_LECTURERS = """\
 python -m genmodels.grade submissions/*.ipynb --csv grades.csv
 ```
 
-prints and writes a row for each exercise: right, not yet, stub, error or time-out.
+prints and writes a row for each exercise: right, not yet, stub, error or time-out, and what of the
+notebook was not run. If you hand out chapters of your own, name their folder with `--chapters`.
 """
 # The grader's own words on how it runs notebooks, and on what it does not protect against.
 HOW_GRADED = grade.__doc__[grade.__doc__.index("Each notebook runs"):]

@@ -13,7 +13,8 @@ README = """\
 Every notebook runs from top to bottom as it is. Its exercises stand at its end: run the first cell
 below *Exercises*, replace the `...` of a stub, run it and the check below it. The notebooks import
 `genmodels`, the package of the course; its README says how to install it. `appendix/exercises.md`
-lists the exercises.
+lists the exercises. If you hand a notebook in, it is run from top to bottom, and the checks decide;
+if an exercise is checked more than once, the last check counts.
 """
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import identities
+from genmodels import grade
 
 CHAPTERS = identities.notebooks()
 MAX_LINES = 30  # of a code cell
@@ -91,6 +92,18 @@ def test_committed_without_outputs(chapter):
 def test_cell_ids_are_unique(chapter):
     ids = [cell["id"] for cell in identities.cells_of(chapter)]
     assert len(ids) == len(set(ids))
+
+
+def test_solutions_can_be_told_by_their_ids_and_by_their_text():
+    """The grader does so where a notebook has lost its tags: no other cell may be the same."""
+    ids, texts = {}, {}
+    for chapter in CHAPTERS:
+        for cell in code_cells(chapter):
+            solution = "solution" in cell["metadata"].get("tags", [])
+            ids.setdefault(cell["id"], []).append(solution)
+            texts.setdefault(grade.words(cell["source"]), set()).add(solution)
+    assert {i for i, cells in ids.items() if len(cells) > 1 and any(cells)} == set()
+    assert {text for text, kinds in texts.items() if len(kinds) > 1} == set()
 
 
 @each_chapter

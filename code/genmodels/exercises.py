@@ -97,7 +97,9 @@ def exercise(name: str, *, kind: str, difficulty: int, minutes: int, right: str,
 
     def register(test: Callable[..., None]) -> Callable[..., None]:
         chapter = test.__module__.rpartition(".")[2]
-        if name in EXERCISES:
+        known = EXERCISES[name].test if name in EXERCISES else test
+        # The same function of the same module is registered again when the module is reloaded.
+        if (known.__module__, known.__qualname__) != (test.__module__, test.__qualname__):
             raise ValueError(f"exercise {name!r} is registered in {EXERCISES[name].chapter} and "
                              f"again in {chapter}")
         EXERCISES[name] = Exercise(name, chapter, kind, difficulty, minutes, tuple(identities),
@@ -111,8 +113,22 @@ def load() -> dict[str, Exercise]:
     """Import the checks of all chapters and return the exercises by name."""
     package = importlib.import_module("genmodels.checks")
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"genmodels.checks.{module.name}")
+        if all(task.chapter != module.name for task in EXERCISES.values()):
+            load_chapter(module.name)
     return EXERCISES
+
+
+def load_chapter(chapter: str) -> None:
+    """Import the checks of a chapter whose exercises are not registered.
+
+    They are reloaded if they have been imported before, for an earlier copy of this module: its
+    reload empties the registry, and its exceptions are other ones from then on.
+    """
+    name = f"genmodels.checks.{chapter}"
+    if name in sys.modules:
+        importlib.reload(sys.modules[name])
+    else:
+        importlib.import_module(name)
 
 
 def find(name: str) -> Exercise | None:
@@ -122,7 +138,7 @@ def find(name: str) -> Exercise | None:
         registered = re.compile(rf'@exercise\(\s*"{re.escape(name)}"')
         for path in Path(package.__file__).parent.glob("*.py"):
             if registered.search(path.read_text(encoding="utf-8")):
-                importlib.import_module(f"genmodels.checks.{path.stem}")
+                load_chapter(path.stem)
     return EXERCISES.get(name)
 
 
