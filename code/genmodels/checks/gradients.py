@@ -314,6 +314,9 @@ def one_sample_loss(answer):
     # Exact values from the linear-Gaussian model; standard errors from n samples of our own.
     noise = rng.standard_normal((n, k))
     own = mean + np.sqrt(var) * noise
+    slope_at_h = (x - model.decode(h)) / noise_std**2 @ model.weights  # at the answer's own h
+    at_h = {"q_mean": -slope_at_h.mean(axis=0),
+            "q_log_var": -np.mean((h - mean) * slope_at_h / 2, axis=0)}
     residual = (x - model.decode(own)) / noise_std**2  # (n, d)
     slope = residual @ model.weights  # (n, k)
     kl = float(gaussian.kl_to_standard_normal(mean, log_var))
@@ -373,10 +376,9 @@ def one_sample_loss(answer):
             mistakes = {
                 f"This is the gradient of the divergence alone: `{name}` is cut off from h.":
                     of_kl[field],
-                "The gradient of the divergence is missing: it was detached.":
-                    right - of_kl[field]}
-        if field == "q_log_var":
-            mistakes["The gradient through h is twice the right one."] = 2 * right - of_kl[field]
+                "The gradient of the divergence is missing: it was detached.": at_h[field],
+                "The gradient through h is twice the right one.":
+                    2 * at_h[field] + of_kl[field]}
         compare(gradient, right, what=f"the mean gradient in `{name}`", tested=tested,
                 error=5 * np.std(single[field], axis=0) / np.sqrt(n), mistakes=mistakes)
 
