@@ -339,7 +339,7 @@ def gains_of_mistakes(x, limit, n_out, draws):
 
 def single_weights(measured):
     """Test the weights one by one: of the input (1, 0, 0) and one output the gain is 3 w²."""
-    rng, draws = np.random.default_rng(2), 400
+    rng, draws = np.random.default_rng(2), 120
     for rule, limit in (("Keras", np.sqrt(6 / 4)), ("PyTorch", 3**-0.5)):
         got = np.array([number(ask(measured, rule=rule, x=np.array([[2.0, 0.0, 0.0]]), n_out=1,
                                    rng=rng), "a gain") for _ in range(draws)])

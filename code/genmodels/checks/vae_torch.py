@@ -110,9 +110,12 @@ def compare_terms(answer, rng, n, height, width, k):
         "This is the divergence of the prior from Q: the two are exchanged.":
             0.5 * ((1 + m**2) * np.exp(-2 * s) + 2 * s - 1).sum(axis=1),
     })
-    need(isinstance(raw, torch.Tensor) or (isinstance(raw, tuple | list) and all(
-        isinstance(part, torch.Tensor) for part in raw)),
-        "the values are right, but not torch tensors: no gradient can be taken of them.")
+    def as_tensor(part):
+        return torch.stack([as_tensor(one) for one in part]) if isinstance(part, list) else part
+
+    raw = [as_tensor(part) for part in raw]
+    need(all(isinstance(part, torch.Tensor) for part in raw),
+         "the values are right, but not torch tensors: no gradient can be taken of them.")
     reference = (torch.distributions.Normal(decoder(h), 1.0).log_prob(x).sum(),
                  torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum())
     parameters = {"the encoder's mean": to_mean, "the encoder's log σ": to_log_std,
