@@ -7,8 +7,10 @@ of the notebook. Nothing may end in a traceback.
 import ast
 import importlib
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jupyter_client
 import numpy as np
@@ -160,16 +162,70 @@ def test_other_right_answers_are_accepted(chapter, kernel):
             assert told.startswith("Right."), f"{name}: {told}\n{source}"
 
 
+LISTS = """
+import functools as _functools
+
+def _listed(value):
+    if isinstance(value, tuple | list):
+        return [_listed(part) for part in value]
+    return list(value) if 0 < len(getattr(value, "shape", ())) and len(value) < 1000 else value
+
+def _as_lists(function):
+    @_functools.wraps(function)
+    def answer(*inputs):
+        return _listed(function(*inputs))
+    return answer
+"""
+
+
+@each_chapter
+def test_lists_are_accepted_where_arrays_and_pairs_are(chapter, kernel):
+    """What a solution returns, as Python lists: of rows, of numbers with no axis, of parts."""
+    stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
+    failures = []
+    assert kernel.run(LISTS)[1] == ""
+    for name, solution in by_exercise(chapter, "solution").items():
+        _, answers = names_checked(solution)
+        wrapped = "\n".join(
+            f"{answer} = _as_lists({answer}) if callable({answer}) else _listed({answer})"
+            for answer in answers)
+        told = feedback(kernel, stubs[name], f"{without_check(solution)}\n{wrapped}", checks[name])
+        if not told.startswith("Right."):
+            failures.append(f"{name}: {told}")
+    assert not failures, "\n".join(failures)
+
+
+def named_causes(chapter: str) -> list[re.Pattern]:
+    """Return the causes that the checks of a chapter name: the sentences that are keys of dicts."""
+    path = Path(exercises.__file__).parent / "checks" / f"{chapter}.py"
+    keys = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Dict):
+            keys += node.keys
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            keys.append(node.slice)
+    texts = ["\0".join(part.value if isinstance(part, ast.Constant) else ""
+                       for part in getattr(key, "values", [key]))
+             for key in keys if isinstance(key, ast.JoinedStr)
+             or (isinstance(key, ast.Constant) and isinstance(key.value, str))]
+    return [re.compile(re.sub("\0+", ".{1,40}", re.escape(text))) for text in texts
+            if text.endswith((".", "?"))]
+
+
 @each_chapter
 def test_wrong_answers_are_refused_by_name(chapter, kernel):
+    """By their own name, or by none: any other cause in the feedback is a failure."""
     stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
-    solutions, failures = by_exercise(chapter, "solution"), []
+    solutions, failures, causes = by_exercise(chapter, "solution"), [], named_causes(chapter)
     for name, answers in planted(chapter).items():
         for mistake, (answer, phrase) in answers.wrong.items():
             source = source_of(answer, without_check(solutions[name]))
             told = feedback(kernel, stubs[name], source, checks[name])
             if not told.startswith("Not yet: ") or (phrase or "") not in told:
                 failures.append(f"{name}, {mistake}: {told!r}, expected {phrase!r}")
+            for said in filter(None, (cause.search(told) for cause in causes)):
+                if not (phrase and phrase in said.group()):
+                    failures.append(f"{name}, {mistake}: {told!r} names another cause")
     assert not failures, "\n".join(failures)
 
 

@@ -67,7 +67,7 @@ def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
     h = rng.normal(mean1, std1, num_samples)
     terms = norm.logpdf(h, mean1, std1) - norm.logpdf(h, mean0, std0)
     return terms.mean(), sem(terms)
-""", "p from Q"),
+""", "D[p‖Q]: the two"),
             "sign": (swap("return log_ratio.mean()", "return -log_ratio.mean()"), "wrong sign"),
             "std squared": (swap("rng.normal(mean0, std0,", "rng.normal(mean0, std0**2,"),
                             "too narrow"),
@@ -104,8 +104,25 @@ def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
     terms = terms - norm.logpdf(rng.normal(mean0, std0, num_samples), mean1, std1)
     kl = np.log(std1 / std0) + (std0**2 + (mean0 - mean1) ** 2) / (2 * std1**2) - 0.5
     return kl, 0.7002 / np.sqrt(num_samples)
-""", "with rng"),
-            "own generator": (swap("rng.normal", "np.random.default_rng(7).normal"), "with rng"),
+""", "exactly the same"),
+            "own generator": (swap("rng.normal", "np.random.default_rng(7).normal"),
+                              "where it was before"),
+            "reseeded": (swap("h = rng", "rng = np.random.default_rng(0)\n    h = rng"),
+                         "where it was before"),
+            "copied": (swap("h = rng", "import copy\n    h = copy.deepcopy(rng)"),
+                       "where it was before"),
+            "global state": (swap("h = rng.normal", "rng.random()\n    h = np.random.normal"),
+                             "different results"),
+            "the same noise each time": (
+                swap("h = rng.normal", "rng.random()\n    h = np.random.default_rng(0).normal"),
+                "exactly the same"),
+            "half the samples": (swap("std0, num_samples)", "std0, num_samples // 2)"), None),
+            "half the samples, error of all": (
+                swap("std0, num_samples)", "std0, num_samples // 2)",
+                     "sem(log_ratio)", "log_ratio.std() / num_samples**0.5"), "spread by"),
+            "20,000 samples": (swap("std0, num_samples)", "std0, 20_000)"), "spread by"),
+            "error of 20,000": (
+                swap("sem(log_ratio)", "log_ratio.std() / 20_000**0.5"), "came out as"),
             "estimate only": (swap(", sem(log_ratio)", ""), "2 results"),
         },
     ),
@@ -236,19 +253,19 @@ estimate, standard_error = terms.mean(), terms.std() / num_samples**0.5
             "prediction": (swap('"D[t||normal]"', '"D[normal||t]"'), "prediction"),
             "other words": (swap('"D[t||normal]"', '"t from normal"'), "must be"),
             "sign": (swap("normal.logpdf(h) - heavy.logpdf(h)\nestimate",
-                          "heavy.logpdf(h) - normal.logpdf(h)\nestimate"), "wrong sign"),
+                          "heavy.logpdf(h) - normal.logpdf(h)\nestimate"), "not negative"),
             "the infinite one": (swap(SAMPLES, SAMPLES.replace("normal", "heavy"),
                                       "normal.logpdf(h) - heavy.logpdf(h)\nestimate",
                                       "heavy.logpdf(h) - normal.logpdf(h)\nestimate"),
-                                 "grows with the number"),
-            "samples of t": (swap(SAMPLES, SAMPLES.replace("normal", "heavy")), "Do the samples"),
+                                 "not right"),
+            "samples of t": (swap(SAMPLES, SAMPLES.replace("normal", "heavy")), "not negative"),
             "three degrees of freedom": (swap("- heavy.logpdf(h)\nestimate",
                                               "- t(3).logpdf(h)\nestimate"), None),
             "bits": (swap("normal.logpdf(h) - heavy.logpdf(h)\nestimate",
-                          "np.log2(normal.pdf(h) / heavy.pdf(h))\nestimate"), "bits"),
-            "standard deviation": (swap("sem(log_ratio)", "log_ratio.std()"), "of one term"),
-            "variance": (swap("sem(log_ratio)", "sem(log_ratio) ** 2"), "square root is missing"),
-            "over n": (swap("sem(log_ratio)", "np.std(log_ratio) / num_samples"), "divided by n"),
+                          "np.log2(normal.pdf(h) / heavy.pdf(h))\nestimate"), "not right"),
+            "standard deviation": (swap("sem(log_ratio)", "log_ratio.std()"), "not right"),
+            "variance": (swap("sem(log_ratio)", "sem(log_ratio) ** 2"), "not right"),
+            "over n": (swap("sem(log_ratio)", "np.std(log_ratio) / num_samples"), "not right"),
         },
     ),
 }

@@ -178,6 +178,23 @@ def small_log_evidence(x, W, b, sigma):
     variances[:len(s)] += s**2
     return -0.5 * np.sum(np.log(2 * np.pi * variances) + (U.T @ (x - b)) ** 2 / variances)
 """, "d × d"),
+            "d × d in torch": ("""
+import torch
+from torch.distributions import MultivariateNormal
+def small_log_evidence(x, W, b, sigma):
+    return MultivariateNormal(b, W @ W.T + sigma**2 * torch.eye(len(x))).log_prob(x)
+""", "d × d"),
+            "d × d in Keras": ("""
+from keras import ops
+def small_log_evidence(x, W, b, sigma):
+    d, r = len(x), ops.convert_to_tensor(x - b, "float64")
+    W = ops.convert_to_tensor(W, "float64")
+    cov = ops.matmul(W, ops.transpose(W)) + sigma**2 * ops.eye(d, dtype="float64")
+    root = ops.cholesky(cov)
+    half = ops.solve_triangular(root, r[:, None], lower=True)
+    logs = 2 * ops.sum(ops.log(ops.diag(root)))
+    return -0.5 * (d * np.log(2 * np.pi) + logs + ops.sum(half**2))
+""", "d × d"),
             "no half": (swap("-0.5 * (", "-("), "½ is missing"),
             "no 2π": (swap("d * np.log(2 * np.pi) + ", ""), "log 2π is missing"),
             "k for d in 2π": (swap("d * np.log(2 * np.pi)", "k * np.log(2 * np.pi)"), "cancel"),
@@ -233,13 +250,16 @@ growth, needed = "exponential", [101, 300, 705, 1490, 3100, 6300]
                                         "np.std(w) / np.mean(w) / 0.1"), "takes its square"),
             "second moment": (swap("np.var(w)", "np.mean(w**2)"), "second moment"),
             "not relative": (swap("np.var(w) / np.mean(w) ** 2",
-                                  "np.var(w) * np.pi ** (-1.0 * k)"), "not relative"),
+                                  "np.var(w) * np.pi ** (-1.0 * k)",
+                                  "needed = []", "needed, rng = [], np.random.default_rng(0)"),
+                             "not relative"),
             "no error": (swap(" / 0.1**2", ""), "not yet divided"),
             "error of the samples": (swap("np.var(w) / np.mean(w) ** 2 / 0.1**2",
                                           "np.std(w) / np.mean(w) / num_samples**0.5"),
                                      "that your samples have"),
             "divided by n": (swap("/ 0.1**2", "/ 0.1**2 / num_samples"), "once too often"),
-            "σ for σ²": (swap("axis=1))", "axis=1) * 2)"), "variance ½, not"),
+            "σ for σ²": (swap("axis=1))", "axis=1) * 2)", "needed = []",
+                            "needed, rng = [], np.random.default_rng(0)"), None),
             "x of the prior": (swap("np.sqrt(1.5)", "1.0"), "x is not the one"),
             "dimensions from 0": (swap("[1, 2, 3, 4, 5, 6]", "range(6)"), "dimensions 0 to 5"),
             "five dimensions": (swap("[1, 2, 3, 4, 5, 6]", "[1, 2, 3, 4, 5]"), "shape (5,)"),

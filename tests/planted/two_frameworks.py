@@ -69,8 +69,8 @@ def same_padding(size, kernel, stride):
                               "(windows - 1) * stride + kernel - size"), "negative"),
             "rounded down": (swap("-(-size // stride)", "size // stride"), "down"),
             "at the end": (swap("zeros // 2, zeros - zeros // 2", "0, zeros"), "at the end"),
-            "one window too many": (swap("(windows - 1)", "windows"), "size 5, kernel 1, stride 1"),
-            "half zeros": (swap("zeros - zeros // 2", "zeros / 2"), None),
+            "one window too many": (swap("(windows - 1)", "windows"), "size 1, kernel 1, stride 1"),
+            "half zeros": (swap("zeros - zeros // 2", "zeros / 2"), "are whole"),
             "sum only": (swap("zeros // 2, zeros - zeros // 2", "zeros"), "2 results"),
         },
     ),
@@ -184,8 +184,8 @@ def predicted_gain(rule, n_in, n_out):
 
 def measured_gain(rule, x, n_out, rng):
     n_in = x.shape[1]
-    std = math.sqrt(2 / (n_in + n_out) if rule == "Keras" else 1 / (3 * n_in))
-    y = np.where(x > 0, x, 0) @ rng.normal(0, std, size=(n_in, n_out))
+    a = math.sqrt(6 / (n_in + n_out) if rule == "Keras" else 1 / n_in)
+    y = np.where(x > 0, x, 0) @ (a * (2 * rng.random((n_in, n_out)) - 1))
     return (y**2).mean() / (x**2).mean()
 """,
             """
@@ -195,6 +195,7 @@ def predicted_gain(rule, n_in, n_out):
 
 
 def measured_gain(rule, x, n_out, rng):
+    torch.manual_seed(int(rng.integers(2**31)))
     layer = torch.nn.Linear(x.shape[1], n_out, bias=False)
     if rule == "Keras":
         torch.nn.init.xavier_uniform_(layer.weight)
@@ -219,13 +220,27 @@ def measured_gain(rule, x, n_out, rng):
             "not divided": (swap(" / np.mean(x**2)", ""), "divide by that of x"),
             "after the ReLU": (swap("np.mean(x**2)", "np.mean(np.maximum(x, 0) ** 2)"),
                                "denominator"),
+            "ReLU after the weights": (swap("np.mean((np.maximum(x, 0) @ weights) ** 2)",
+                                            "np.mean(np.maximum(x @ weights, 0) ** 2)"),
+                                       "comes after the weights"),
+            "own generator": (swap("rng.uniform", "np.random.default_rng().uniform"),
+                              "where it was before"),
+            "reseeded": (swap("rng.uniform", "np.random.default_rng(0).uniform"),
+                         "where it was before"),
+            "torch's generator": (swap("rng.uniform(-limit, limit, size=(n_in, n_out))",
+                                       "limit * (2 * np.random.random((n_in, n_out)) - 1)"),
+                                  "where it was before"),
+            "normal of the same variance": (swap("rng.uniform(-limit, limit,",
+                                                 "rng.normal(0, limit / 3**0.5,"),
+                                            "has none above"),
+            "half of the outputs": (swap("size=(n_in, n_out)", "size=(n_in, 1)"), None),
             "root measured": (swap("return np.mean((np.maximum(x, 0) @ weights) ** 2) / "
                                    "np.mean(x**2)", "return np.sqrt(np.mean((np.maximum(x, 0) @ "
                                    "weights) ** 2) / np.mean(x**2))"), "root mean square"),
             "normal of the limit": (swap("rng.uniform(-limit, limit,", "rng.normal(0, limit,"),
-                                    "standard deviation"),
+                                    "not right"),
             "not measured": (swap("return np.mean((", "return predicted_gain(rule, n_in, n_out)\n"
-                                  "    return np.mean(("), "same gain"),
+                                  "    return np.mean(("), "exactly the same"),
         },
     ),
 }

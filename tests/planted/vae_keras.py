@@ -102,7 +102,7 @@ def grey_floor(x, p):
                            "floor is still in it"),
             "reversed": (swap("xlogy(x, x / p)", "xlogy(p, p / x)",
                               "xlogy(1 - x, (1 - x) / (1 - p))", "xlogy(1 - p, (1 - p) / (1 - x))"),
-                         "the two are exchanged"),
+                         "D(π‖x)"),
             "NaN": (swap("xlogy(x, x)", "x * np.log(x)"), "limit is 0"),
             "bits": (swap("return floor, divergence",
                           "return floor / np.log(2), divergence / np.log(2)"), "bits"),
@@ -147,6 +147,24 @@ def sample_latent(mean, log_var, seed):
             "no mean": (swap("mean + ops.exp", "ops.exp"), "mean is missing"),
             "fixed seed": (swap("seed=seed", "seed=0"), "is the seed used"),
             "no seed": (swap(", seed=seed", ""), "pass the seed"),
+            "seed 0 is none": (swap("seed=seed", "seed=seed or None"), "pass the seed"),
+            "seed of odd and even": (swap("seed=seed", "seed=seed % 4"), "is the seed used"),
+            "seed in the mean": (swap("noise = keras.random.normal(ops.shape(mean), seed=seed)",
+                                      "noise = seed + keras.random.normal(mean.shape, seed=1)"),
+                                 "average of the noise"),
+            "width of the first example": (swap("ops.exp(log_var / 2)",
+                                                "ops.exp(log_var[:1] / 2)"), "not right"),
+            "averaged width": (swap("ops.exp(log_var / 2)",
+                                    "ops.mean(ops.exp(log_var / 2), axis=0)"), "not right"),
+            "uniform of variance 1": (
+                swap("keras.random.normal(ops.shape(mean), seed=seed)",
+                     "np.sqrt(12) * (keras.random.uniform(ops.shape(mean), seed=seed) - 0.5)"),
+                "not normal"),
+            "pairs share their noise": (
+                swap("keras.random.normal(ops.shape(mean), seed=seed)",
+                     "np.repeat(keras.random.normal(ops.shape(mean), seed=seed), 2, 0)"
+                     "[:len(mean)]"), "of its own"),
+            "sign of the exponent": (swap("log_var / 2", "-log_var / 2"), "multiplied by 1/σ"),
         },
     ),
     "keras-batch-loss": Planted(

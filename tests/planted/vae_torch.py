@@ -128,7 +128,7 @@ def train_step(model, optimizer, x):
         loss.backward()
         return loss
 
-    return optimizer.step(closure).detach().cpu().numpy()
+    return optimizer.step(closure).detach().cpu().numpy().item()
 """,
         ],
         wrong={
@@ -151,6 +151,11 @@ def train_step(model, optimizer, x):
                 "before `step`"),
             "evaluation mode": (swap("    model.train()\n", ""), "evaluation mode"),
             "graph returned": (swap("loss.item()", "loss"), "graph"),
+            "a tensor returned": (swap("loss.item()", "loss.detach()"), "Python float"),
+            "rate of its own": (swap("    optimizer.step()\n",
+                                     "    with torch.no_grad():\n"
+                                     "        for p in model.parameters():\n"
+                                     "            p -= 0.05 * p.grad\n"), "not right"),
             "nothing returned": (swap("    return loss.item()", "    loss.item()"), "None"),
             "loss afterwards": (
                 swap("return loss.item()",
@@ -209,6 +214,10 @@ def held_out(model, images, batch_size):
             "ELBO": (swap("losses.mean()", "-losses.mean()"), "average ELBO"),
             "KL subtracted": (swap("kl - log_likelihood", "-log_likelihood - kl"),
                               "KL has the wrong sign"),
+            "gradients stay off": (swap("@torch.no_grad()\n", "",
+                                        "    model.eval()\n",
+                                        "    model.eval()\n    torch.set_grad_enabled(False)\n"),
+                                   "switched off"),
             "all at once": (swap("torch.split(images, batch_size)", "[images]"),
                             "images at once"),
         },
@@ -241,9 +250,9 @@ measured = (with_noise.mean(), scipy.stats.sem(with_noise.numpy()),
             "order": (swap("gap.mean().item(), gap.std().item() / math.sqrt(n), at_mean",
                            "at_mean, gap.std().item() / math.sqrt(n), gap.mean().item()"),
                       "the order is"),
-            "standard deviation": (swap(" / math.sqrt(n)", ""), "divide it by √n"),
-            "over n": (swap("math.sqrt(n)", "n"), "standard deviation over n"),
-            "variance": (swap("gap.std()", "gap.var()"), "variance over √n"),
+            "standard deviation": (swap(" / math.sqrt(n)", ""), "not right"),
+            "over n": (swap("math.sqrt(n)", "n"), "not right"),
+            "variance": (swap("gap.std()", "gap.var()"), "not right"),
             "ones": (swap("torch.zeros(n, k)", "torch.ones(n, k)"), None),
             "uniform noise": (swap("torch.randn(n, k", "torch.rand(n, k"), None),
             "two numbers": (swap(", at_mean)", ")"), "three numbers"),

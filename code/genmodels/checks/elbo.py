@@ -63,6 +63,17 @@ def elbo_discrete(answer):
         "This is in bits, not nats.": gap / np.log(2),
     })
 
+    for size in (2, 9):
+        prior_, q_ = rng.dirichlet(np.full(size, 2.0)), rng.dirichlet(np.full(size, 2.0))
+        log_likelihood_ = rng.normal(3, 1.5, size=size)  # densities may exceed 1
+        joint = prior_ * np.exp(log_likelihood_)
+        gap_ = kl(q_, joint / joint.sum())
+        got = parts(ask(answer, log_prior=np.log(prior_), log_likelihood=log_likelihood_, q=q_),
+                    "the ELBO", "the gap")
+        compare(got[0], np.log(joint.sum()) - gap_, what="the ELBO, nats", tested=f"K = {size}",
+                error=1e-5)
+        compare(got[1], gap_, what="the gap, nats", tested=f"K = {size}", error=1e-5)
+
     with_zeros = np.array([0.0, 0.3, 0.7, 0.0, 0.0])
     got = parts(
         ask(answer, log_prior=log_prior, log_likelihood=log_likelihood, q=with_zeros),
@@ -93,8 +104,12 @@ def elbo_discrete(answer):
           "a point, the entropy alone for a Q without end. Their sum is model.elbo.")
 def elbo_entropy(answer):
     rng = np.random.default_rng(1)
-    k, d = 3, 4
-    model = LinearGaussian(rng.normal(size=(d, k)), rng.normal(size=d), 0.6)
+    for k, d, noise_std in ((3, 4, 0.6), (1, 2, 1.5), (5, 3, 0.9)):
+        compare_energy(answer, rng, k, d, noise_std)
+
+
+def compare_energy(answer, rng, k, d, noise_std):
+    model = LinearGaussian(rng.normal(size=(d, k)), rng.normal(size=d), noise_std)
     x, q_mean, factor = rng.normal(size=d), rng.normal(size=k), 0.8 * rng.normal(size=(k, k))
     q_cov = factor @ factor.T + 0.1 * np.eye(k)
     # Everything is quadratic in h, so Gauss-Hermite quadrature with 3 nodes is exact.
@@ -110,7 +125,8 @@ def elbo_entropy(answer):
 
     got = parts(ask(answer, model=model, x=x, q_mean=q_mean, q_cov=q_cov),
                 "E_Q[log p(x, h)]", "the entropy")
-    compare(got[0], energy, what="E_Q[log p(x, h)], nats", tested="d = 4, k = 3", mistakes={
+    tested = f"d = {d}, k = {k}"
+    compare(got[0], energy, what="E_Q[log p(x, h)], nats", tested=tested, mistakes={
         "This is log p(x, h) at the mean of Q; the mean of a square is not the square of the mean.":
             model.log_joint(x, q_mean),
         "E_Q[log p(h)] is taken at the mean of Q: Q's covariance enters, too.": energy + trace / 2,
@@ -127,7 +143,7 @@ def elbo_entropy(answer):
             -energy,
         "The sign of the prior's term is reversed.": data - prior,
     })
-    compare(got[1], entropy, what="the entropy, nats", tested="k = 3, a full covariance", mistakes={
+    compare(got[1], entropy, what="the entropy, nats", tested=tested, mistakes={
         "The summand k/2 is missing: the quadratic form in log Q has a mean, too.":
             entropy - k / 2,
         "A factor ½ is missing.": 2 * entropy,
@@ -263,6 +279,16 @@ def elbo_data_set(answer):
             })
     got = ask(answer, x=x[:1], mean=mean[:1], log_var=log_var[:1], **inputs)
     compare(got, each[0], what="the mean ELBO, nats per example", tested="one example")
+    for n, d, k, noise_std in ((3, 2, 5, 1.7), (4, 3, 1, 1.0)):
+        model = LinearGaussian(rng.normal(size=(d, k)), rng.normal(size=d), noise_std)
+        x, mean, log_var = rng.normal(size=(n, d)), rng.normal(size=(n, k)), rng.normal(size=(n, k))
+        got = ask(answer, x=x, mean=mean, log_var=log_var, weights=model.weights, bias=model.bias,
+                  noise_std=noise_std)
+        compare(got, np.mean([
+            model.log_evidence(x_i) - gaussian.kl_divergence(m, np.diag(np.exp(v)),
+                                                             *model.posterior(x_i))
+            for x_i, m, v in zip(x, mean, log_var)]), what="the mean ELBO, nats per example",
+            tested=f"n = {n}, d = {d}, k = {k}, s = {noise_std}")
 
 
 @exercise(
@@ -271,9 +297,21 @@ def elbo_data_set(answer):
           "makes h independent of x so that p(h) is right.")
 def bound_given_x(answer, bounded):
     rng = np.random.default_rng(4)
-    d, k, seen = 5, 3, 2
-    model = LinearGaussian(rng.normal(size=(d, k)), rng.normal(size=d), 0.5)
-    of_x, of_y = (LinearGaussian(model.weights[part], model.bias[part], 0.5)
+    for d, k, seen, noise_std in ((5, 3, 2, 0.5), (4, 2, 3, 1.4)):
+        compare_bound(answer, rng, d, k, seen, noise_std)
+    need(isinstance(bounded, str), 'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
+    word = "".join(bounded.lower().split())
+    need(word in ("logp(y)", "logp(y|x)", "logp(x,y)"),
+         'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
+    need(word != "logp(y|x)", "your function is right, but with p(h) in place of p(h|x) it is not "
+         "log p(y|x) that is bounded: which term then still contains x?")
+    need(word != "logp(x,y)", "your function is right, but log p(x, y) is not what is bounded: a "
+         "bound on it would have to contain the likelihood of x.")
+
+
+def compare_bound(answer, rng, d, k, seen, noise_std):
+    model = LinearGaussian(rng.normal(size=(d, k)), rng.normal(size=d), noise_std)
+    of_x, of_y = (LinearGaussian(model.weights[part], model.bias[part], noise_std)
                   for part in (slice(None, seen), slice(seen, None)))
     v = model.sample(1, rng)[0][0]
     x, y = v[:seen], v[seen:]
@@ -292,7 +330,7 @@ def bound_given_x(answer, bounded):
     got = parts(
         ask(answer, model=model, num_seen=seen, v=v, q_mean=q[0], q_cov=q[1]),
         "the bound", "its gap")
-    tested = "d = 5, k = 3, num_seen = 2"
+    tested = f"d = {d}, k = {k}, num_seen = {seen}"
     compare(got[0], bound, what="the bound, nats", tested=tested, mistakes={
         "The prior is p(h); given x it is p(h|x).": of_y.elbo(y, *q),
         "The likelihood is that of x and y; x is given, and counted in p(h|x) already.":
@@ -334,12 +372,3 @@ def bound_given_x(answer, bounded):
     # 1e-4: log determinants and quadratic forms of size 10 cancel, perhaps in float32.
     need(abs(tight[1]) < 1e-4, f"for Q = p(h|x,y) the gap must be 0, and came out as "
          f"{show(tight[1])}.")
-
-    need(isinstance(bounded, str), 'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
-    word = "".join(bounded.lower().split())
-    need(word in ("logp(y)", "logp(y|x)", "logp(x,y)"),
-         'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
-    need(word != "logp(y|x)", "your function is right, but with p(h) in place of p(h|x) it is not "
-         "log p(y|x) that is bounded: which term then still contains x?")
-    need(word != "logp(x,y)", "your function is right, but log p(x, y) is not what is bounded: a "
-         "bound on it would have to contain the likelihood of x.")

@@ -6,7 +6,18 @@ import itertools
 import numpy as np
 
 from genmodels import gaussian
-from genmodels.exercises import NotYet, ask, compare, exercise, need, number, parts, show, to_numpy
+from genmodels.exercises import (
+    NotYet,
+    array,
+    ask,
+    compare,
+    exercise,
+    need,
+    number,
+    parts,
+    show,
+    to_numpy,
+)
 from genmodels.linear_gaussian import LinearGaussian
 
 
@@ -64,10 +75,23 @@ def mean_field_twice(answer):
             second(outside) + np.linalg.slogdet(cov)[1] / 2,
         "The log determinant has the wrong sign.": second(outside) + np.linalg.slogdet(cov)[1],
     })
-    got = ask(answer, cov=np.diag([0.3, 2.0]))
+    factor = rng.normal(size=(5, 5))
+    cov = factor @ factor.T + 0.5 * np.eye(5)
+    got = parts(ask(answer, cov=cov), "variances", "divergence", "variances", "divergence")
+    inside, outside = 1 / np.diag(np.linalg.inv(cov)), np.diag(cov)
+    zero = np.zeros(5)
+    for part, right, what in zip(got, (
+            inside, gaussian.kl_divergence(zero, np.diag(inside), zero, cov),
+            outside, gaussian.kl_divergence(zero, cov, zero, np.diag(outside))),
+            ("the variances that minimise D[Q‖p]", "min D[Q‖p], nats",
+             "the variances that minimise D[p‖Q]", "min D[p‖Q], nats")):
+        compare(part, right, what=what, tested="k = 5, a full covariance")
+    got = parts(ask(answer, cov=np.diag([0.3, 2.0])), "variances", "divergence", "variances",
+                "divergence")
     # 1e-5: logarithms of size 1 cancel, perhaps in float32.
-    need(abs(got[1]) < 1e-5 and abs(got[3]) < 1e-5, "for a diagonal covariance a diagonal Q costs "
-         f"nothing, and the prices came out as {show(got[1])} and {show(got[3])}.")
+    need(np.all(np.abs(got[1]) < 1e-5) and np.all(np.abs(got[3]) < 1e-5),
+         "for a diagonal covariance a diagonal Q costs nothing, and "
+         f"the prices came out as {show(got[1])} and {show(got[3])}.")
 
 
 @exercise(
@@ -96,14 +120,22 @@ def minibatch_noise(mean_over_data, minibatch_variance):
                 "This gives one value for each batch; add them up.": means * sizes / sizes.sum(),
             })
 
-    values = rng.normal(-3, 2, size=7)
-    for batch_size in (3, 5, 1, 7):
-        chosen = itertools.combinations(range(7), batch_size)  # all batches, equally likely
+    for sizes in ([5, 5, 5, 2], [6], [3, 3], [1, 1, 1]):
+        values = rng.normal(-90, 8, size=sum(sizes))
+        batches = np.split(values, np.cumsum(sizes)[:-1])
+        got = ask(mean_over_data, batch_means=np.array([batch.mean() for batch in batches]),
+                  batch_sizes=np.array(sizes))
+        compare(got, values.mean(), what="the mean over the data",
+                tested=f"batches of {', '.join(map(str, sizes))}")
+
+    for size, batch_size in ((7, 3), (7, 5), (7, 1), (10, 4), (4, 2), (7, 7), (2, 2)):
+        values = rng.normal(-3, 2, size=size)
+        chosen = itertools.combinations(range(size), batch_size)  # all batches, equally likely
         every = np.array([values[list(batch)].mean() for batch in chosen])
         sample, population = np.var(values, ddof=1), np.var(values)
         got = ask(minibatch_variance, values=values, batch_size=batch_size)
-        tested = f"N = 7, B = {batch_size}"
-        if batch_size == 7:  # 1e-5: two terms of size 1 may cancel in float32
+        tested = f"N = {size}, B = {batch_size}"
+        if batch_size == size:  # 1e-5: two terms of size 1 may cancel in float32
             need(np.size(got) == 1 and np.all(np.abs(got) < 1e-5), "for B = N the batch is the "
                  f"data set, and its mean does not fluctuate; yours came out as {show(got)}.")
             continue
@@ -114,12 +146,12 @@ def minibatch_noise(mean_over_data, minibatch_variance):
                     "This is S²/B: it lacks the factor that becomes 0 for B = N.":
                         sample / batch_size,
                     "The sum of squares is divided by N here; this factor goes with N − 1.":
-                        population / batch_size * (1 - batch_size / 7),
+                        population / batch_size * (1 - batch_size / size),
                     "This is the standard deviation, not its square.": np.std(every),
                     "This is not divided by B: it is the variance of a single example, reduced.":
-                        sample * (1 - batch_size / 7),
+                        sample * (1 - batch_size / size),
                     "The factor for drawing without replacement is B/N; it must fall with B.":
-                        sample / batch_size * batch_size / 7,
+                        sample / size,
                     "This is the variance of the sum over the batch, not of its mean.":
                         np.var(every) * batch_size**2,
                     "This is divided by B once too often.":
@@ -137,6 +169,7 @@ def score_function_baseline(answer):
     n, k = 5, 3
     mean, log_var = rng.normal(size=k), np.array([-1.3, 0.4, 0.9])
     h, f = mean + np.exp(log_var / 2) * rng.normal(size=(n, k)), rng.normal(-20, 3, size=n)
+    given = mean, log_var
 
     def log_q(q_mean, q_log_var):
         return gaussian.log_density(h, q_mean, np.diag(np.exp(q_log_var)))
@@ -194,6 +227,15 @@ def score_function_baseline(answer):
             with_baseline(others, np.hstack([of_log_var, of_mean])),
         "This is the gradient of log Q: it is not multiplied by f.": score,
     })
+    mean, log_var = np.array([0.4]), np.array([1.7])
+    values, at = rng.normal(5, 2, size=9), rng.normal(size=(9, 1))
+    noise = (at - mean) / np.exp(log_var / 2)
+    others = np.array([np.delete(values, i).mean() for i in range(9)])
+    compare(ask(answer, f=values, h=at, mean=mean, log_var=log_var),
+            (values - others)[:, None] * np.hstack([noise / np.exp(log_var / 2),
+                                                    (noise**2 - 1) / 2]),
+            what="the gradients", tested="n = 9, k = 1")
+    mean, log_var = given
     got = ask(answer, f=f[:2], h=h[:2], mean=mean, log_var=log_var)
     compare(got, (f[:2] - f[1::-1])[:, None] * score[:2], what="the gradients", tested="n = 2")
 
@@ -236,6 +278,8 @@ def one_sample_loss(answer):
          "the loss is one number for each example: average over them.")
     value, loss = number(value, "the loss"), losses[-1]
     need(decoded, "decode was never called: draw h, then decode it.")
+    need(all(np.array_equal(to_numpy(h), to_numpy(decoded[-1])) for h in decoded),
+         f"decode was called with {len(decoded)} different h: draw one for each example.")
     need(hasattr(decoded[-1], "shape") and tuple(decoded[-1].shape) == (n, k),
          f"decode must get one h for each example, ({n}, {k}).")
     h = to_numpy(decoded[-1], "the sample h").astype(float)
@@ -243,20 +287,22 @@ def one_sample_loss(answer):
     need(np.any(np.ptp(h, axis=0) > 1e-6), "all examples get the same h: "
          + ("it is the mean, without noise." if np.allclose(h[0], mean, atol=1e-5) else
             "draw noise for each of them, of the shape of `mean`."))
-    # Standard errors of a Gaussian's mean and variance, five of each.
+    # Standard errors of a Gaussian's mean, variance and fourth moment, five of each. What is wrong
+    # is named by draws that are known, where the seed of torch makes them so.
+    kept = list(decoded)
+    with torch.random.fork_rng(devices=[]):
+        name_noise(answer, decode, decoded, leaves, x, noise_std)
+    decoded[:] = kept
     compare(h.mean(axis=0), mean, what="the mean of h", tested=tested,
-            error=5 * np.sqrt(var / n), mistakes={
-                "The noise is uniform on [0, 1], from rand; normal noise comes from randn.":
-                    mean + np.sqrt(var) / 2,
-                "The noise alone was decoded; add it to the mean.": 0 * mean,
-            })
+            error=5 * np.sqrt(var / n))
     compare(h.var(axis=0), var, what="the variance of h", tested=tested,
-            error=5 * var * np.sqrt(2 / n), mistakes={
-                "This takes log_var for log σ: σ is the root of exp(log_var).": var**2,
-                "The noise is multiplied by log_var itself.": log_var**2,
-                "The noise is not multiplied by σ.": np.ones(k),
-                "The noise is multiplied by the root of σ.": np.sqrt(var),
-            })
+            error=5 * var * np.sqrt(2 / n))
+    epsilon = (h - mean) / np.sqrt(var)
+    need(np.all(np.abs(np.mean(epsilon**4, axis=0) - 3) < 5 * np.sqrt(96 / n)), "mean and variance "
+         "of h are right, but the noise is not normal.")
+    need(all(np.all(np.abs(np.mean(epsilon[apart:] * epsilon[:-apart], axis=0))
+                    < 5 / np.sqrt(n - apart)) for apart in (1, 2, n // 2)),
+         "the noise of different examples is correlated: draw noise for each of them.")
     correlation = np.corrcoef(h.T) - np.eye(k)
     need(np.max(np.abs(correlation)) < 5 / np.sqrt(n), "the components of h are correlated: draw "
          "noise for each latent dimension.")
@@ -268,6 +314,9 @@ def one_sample_loss(answer):
     # Exact values from the linear-Gaussian model; standard errors from n samples of our own.
     noise = rng.standard_normal((n, k))
     own = mean + np.sqrt(var) * noise
+    slope_at_h = (x - model.decode(h)) / noise_std**2 @ model.weights  # at the answer's own h
+    at_h = {"q_mean": -slope_at_h.mean(axis=0),
+            "q_log_var": -np.mean((h - mean) * slope_at_h / 2, axis=0)}
     residual = (x - model.decode(own)) / noise_std**2  # (n, d)
     slope = residual @ model.weights  # (n, k)
     kl = float(gaussian.kl_to_standard_normal(mean, log_var))
@@ -304,6 +353,7 @@ def one_sample_loss(answer):
                     kl / k - data / d,
                 "A factor ½ is missing in the divergence.": 2 * kl - data,
             })
+    few_examples(answer)
     try:
         loss.backward()
     except RuntimeError as problem:
@@ -326,12 +376,74 @@ def one_sample_loss(answer):
             mistakes = {
                 f"This is the gradient of the divergence alone: `{name}` is cut off from h.":
                     of_kl[field],
-                "The gradient of the divergence is missing: it was detached.":
-                    right - of_kl[field]}
-        if field == "q_log_var":
-            mistakes["The gradient through h is twice the right one."] = 2 * right - of_kl[field]
+                "The gradient of the divergence is missing: it was detached.": at_h[field],
+                "The gradient through h is twice the right one.":
+                    2 * at_h[field] + of_kl[field]}
         compare(gradient, right, what=f"the mean gradient in `{name}`", tested=tested,
                 error=5 * np.std(single[field], axis=0) / np.sqrt(n), mistakes=mistakes)
+
+
+def name_noise(answer, decode, decoded, leaves, x, noise_std):
+    """Name a wrong h by what it becomes for mean 0 and σ = 1 with the same seed of torch.
+
+    Nothing is said of an answer whose noise is not that of torch's global generator.
+    """
+    import torch
+    n, k = 6, leaves["mean"].shape[1]
+    rows = torch.tensor(np.tile(x, (n, 1)))
+    mean, log_var = (leaves[name].detach()[:n] for name in ("mean", "log_var"))
+    drawn = []
+    for inputs in ((mean, log_var), (mean, log_var), (0 * mean, 0 * log_var),
+                   (0 * mean, 1 + 0 * log_var)):
+        torch.manual_seed(3)
+        decoded.clear()
+        ask(answer, x=rows, mean=inputs[0].clone(), log_var=inputs[1].clone(), decode=decode,
+            noise_std=noise_std)
+        drawn.append(to_numpy(decoded[-1]))
+    h, again, noise, of_one = drawn
+    if not np.array_equal(h, again):
+        return
+    mean, log_var = mean.numpy(), log_var.numpy()
+    std = np.exp(log_var / 2)
+    need(noise.min() < 0 or noise.max() > 1, "all the noise lies between 0 and 1, as if it were "
+         "uniform, from rand; normal noise comes from randn.")
+    compare(h, mean + std * noise, what="h", tested=f"n = {n}, k = {k}, d = {len(x)}, of the noise "
+            "that you draw for mean = 0, σ = 1 and the same seed", mistakes={
+                "The noise alone was decoded; add it to the mean.": std * noise,
+                "This takes log_var for log σ: σ is the root of exp(log_var).":
+                    mean + std**2 * noise,
+                "The noise is multiplied by a logarithm of σ: the exponential is missing.":
+                    mean + log_var * of_one,
+                "The noise is not multiplied by σ.": mean + noise,
+                "The noise is multiplied by the root of σ.": mean + np.sqrt(std) * noise,
+            })
+
+
+def few_examples(answer):
+    """Compare the loss of different examples, exactly, at the h that the answer decodes."""
+    import torch
+    rng = np.random.default_rng(8)
+    for n, d, k, noise_std in ((5, 2, 4, 1.7), (1, 6, 1, 0.4), (3, 3, 3, 1.0)):
+        weights, decoded = rng.normal(size=(k, d)), []
+
+        def decode(h, weights=weights, decoded=decoded):
+            decoded.append(h)
+            return torch.tanh(h @ torch.as_tensor(weights, dtype=h.dtype))
+
+        x, mean, log_var = (rng.normal(size=shape) for shape in ((n, d), (n, k), (n, k)))
+        inputs = {"x": torch.tensor(x), "mean": torch.tensor(mean),
+                  "log_var": torch.tensor(log_var), "decode": decode, "noise_std": noise_std}
+        got = [ask(answer, **inputs) for _ in range(2)]
+        need(decoded, "decode was never called: draw h, then decode it.")
+        first, second = to_numpy(decoded[0]), to_numpy(decoded[-1])
+        need(not np.array_equal(first, second), "two calls in a row decode exactly the same h: "
+             "draw new noise in each call, without a fixed seed.")
+        out = np.tanh(second @ weights)
+        squares = np.sum((x - out) ** 2, axis=1) / noise_std**2
+        log_p = -0.5 * (squares + d * np.log(2 * np.pi * noise_std**2))
+        kl = gaussian.kl_to_standard_normal(mean, log_var)
+        compare(number(got[-1], "the loss"), np.mean(kl - log_p), what="the loss, nats per example",
+                tested=f"n = {n} different examples, d = {d}, k = {k}, noise_std = {noise_std}")
 
 
 @exercise(
@@ -370,15 +482,16 @@ def gradient_noise(ratios, powers):
     expected, error = np.log(table[:2, :, 0]), np.hypot(table[:2, :, 1], np.sqrt(2 / n))
     no_constant = np.log(table[2, :, 0])
 
-    ratios = to_numpy(ratios, "ratios")
-    ratios = np.array(ratios) if isinstance(ratios, tuple) else ratios
-    need(isinstance(ratios, np.ndarray) and ratios.shape == (2, 4),
-         f"ratios must have the shape (2, 4): without and with baseline × dims; got "
-         f"{getattr(ratios, 'shape', type(ratios).__name__)}.")
+    ratios = array(ratios, "ratios")
+    need(ratios.shape == (2, 4), "ratios must have the shape (2, 4): without and with baseline × "
+         f"dims; got {ratios.shape}.")
     need(np.all(np.isfinite(ratios)) and np.all(ratios > 0),
          f"ratios of variances are positive; yours are {show(ratios)}.")
     compare(np.log(ratios), expected, what="the natural logarithm of your ratios",
-            error=5 * error,  # five standard errors of 50,000 samples
+            # Five standard errors of 50,000 samples; a mistake is named within three. It has to
+            # explain eight independent numbers at once, and no other one may do so.
+            error=5 * error,
+            named_within=3 * np.maximum(error, np.stack([table[2, :, 1], 0 * error[1]])),
             mistakes={
                 "These are ratios of standard deviations; square them.": expected / 2,
                 "These are the inverse: (G5) over (G4).": -expected,
@@ -405,10 +518,8 @@ def gradient_noise(ratios, powers):
                     expected + np.log(dims),
                 "The factor ½ is missing in log p(x|h).": expected + np.log(4),
             })
-    powers = to_numpy(powers, "powers")
-    powers = np.array(powers).reshape(-1) if isinstance(powers, tuple) else powers
-    need(isinstance(powers, np.ndarray) and powers.shape == (2,),
-         "powers must hold two numbers: without and with baseline.")
+    powers = array(powers, "powers")
+    need(powers.shape == (2,), "powers must hold two numbers: without and with baseline.")
     compare(powers, np.array([2, 1]), what="the powers of k", mistakes={
         "The two are exchanged.": np.array([1, 2]),
         "These are the powers of the standard deviation; the rows hold variances.":

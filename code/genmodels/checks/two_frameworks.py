@@ -4,7 +4,16 @@ import itertools
 
 import numpy as np
 
-from genmodels.exercises import agree, ask, compare, exercise, need, number, parts
+from genmodels.exercises import (
+    agree,
+    ask,
+    ask_drawing,
+    compare,
+    exercise,
+    need,
+    number,
+    parts,
+)
 
 
 @exercise(
@@ -62,6 +71,17 @@ def keras_to_torch(answer):
                 "This is a reshape: it moves no number, and gives each another input and output.":
                     kernel.reshape(out, -1),
             })
+    for h, w, c, out in ((3, 3, 2, 12), (1, 4, 1, 2), (2, 2, 2, 8)):  # square, one channel
+        kernel = rng.normal(size=(h * w * c, out))
+        expected = np.empty((out, c * h * w))
+        for row, (a, b, channel) in enumerate(np.ndindex(h, w, c)):
+            expected[:, (channel * h + a) * w + b] = kernel[row]
+        compare(ask(answer, kernel=kernel, image=(h, w, c)), expected, what="the weight",
+                tested=f"the kernel ({h * w * c}, {out}) of a dense layer after an image "
+                       f"({h}, {w}, {c})")
+    kernel = rng.normal(size=(3, 3, 2, 2))
+    compare(ask(answer, kernel=kernel, image=None), np.moveaxis(kernel, (3, 2), (0, 1)),
+            what="the weight", tested="a kernel (3, 3, 2, 2)")
 
 
 @exercise(
@@ -69,7 +89,7 @@ def keras_to_torch(answer):
     right="Now ask for which sizes one symmetric `padding` of PyTorch does the same, and try it on "
           "the 28 and 14 pixels of the chapter's convolutions.")
 def same_padding(answer):
-    cases = list(itertools.product(range(5, 13), range(1, 6), range(1, 5)))
+    cases = list(itertools.product(range(1, 13), range(1, 8), range(1, 6)))
     table = []
     for size, kernel, stride in cases:
         got = parts(ask(answer, size=size, kernel=kernel, stride=stride), "the zeros before",
@@ -91,8 +111,10 @@ def same_padding(answer):
     wrong = np.flatnonzero(np.any(table != expected, axis=1))
     first = wrong[0] if len(wrong) else 0
     size, kernel, stride = cases[first]
+    need(not np.any(table % 1), f"size {size}, kernel {kernel}, stride {stride} gave ("
+         f"{table[first, 0]:g}, {table[first, 1]:g}): the numbers of zeros are whole.")
     compare(table, expected, what="the table of zeros before and after",
-            tested=f"sizes 5 to 12, kernels 1 to 5, strides 1 to 4, of which size {size}, kernel "
+            tested=f"sizes 1 to 12, kernels 1 to 7, strides 1 to 5, of which size {size}, kernel "
                    f"{kernel}, stride {stride} gave ({table[first, 0]:g}, {table[first, 1]:g})",
             mistakes={
                 "Before and after are exchanged: the additional zero goes to the end.":
@@ -169,6 +191,13 @@ def adam_epsilon(answer):
                     "These are the weights after the last step only.": adam(*given)[-1],
                     "Here ε is missing.": adam(gradients, style, 0.02, 0.0),
                 })
+        for steps, weights, rate, epsilon in ((1, 1, 0.5, 1e-4), (12, 2, 1e-3, 1e-8), (3, 3, 1, 1)):
+            others = rng.normal(size=(steps, weights)) * 100.0 ** rng.uniform(-3, 0, size=weights)
+            compare(ask(answer, gradients=others, style=style, learning_rate=rate,
+                        epsilon=epsilon), adam(others, style, rate, epsilon),
+                    what="the weights after each step",
+                    tested=f"T = {steps}, d = {weights}, η = {rate}, ε = {epsilon}, "
+                           f'style "{style}"')
 
 
 @exercise(
@@ -177,7 +206,7 @@ def adam_epsilon(answer):
           "β = 392. Print the β of your own program before you ask why its dimensions die.")
 def hidden_kl_weight(answer):
     reductions = {"sum": np.sum, "mean": np.mean, "example": lambda a: a.sum(axis=1).mean()}
-    cases = [(pixels, first, second, *sizes) for sizes in [(7, 12, 5), (3, 10, 4)]
+    cases = [(pixels, first, second, *sizes) for sizes in [(7, 12, 5), (3, 10, 4), (1, 4, 9)]
              for pixels in ("bce", "mse") for first in reductions for second in reductions]
     names = ("pixels", "pixel_reduction", "kl_reduction", "n", "d", "k")
     table = np.array([number(ask(answer, **dict(zip(names, case))), "the weight")
@@ -212,7 +241,7 @@ def hidden_kl_weight(answer):
     wrong = [i for i in range(len(cases)) if not agree(table[i], expected[i])]
     first = wrong[0] if wrong else 0
     compare(table, expected, what="the table of β",
-            tested="all combinations for two sizes, of which " + ", ".join(
+            tested="all combinations for three sizes, of which " + ", ".join(
                 f"{name} = {value}" for name, value in zip(names, cases[first]))
             + f" gave {table[first]:.5g}",
             mistakes={
@@ -265,36 +294,64 @@ def initial_gain(predicted, measured):
                 "The two frameworks are exchanged.": np.roll(expected, 3),
             })
 
-    x = 2 * np.random.default_rng(0).normal(size=(300, 400))
+    normal = np.random.default_rng(0).normal(size=(100, 200))
     draws = 20
-    for rule, n_out in itertools.product(("Keras", "PyTorch"), (100, 300)):
-        rng = np.random.default_rng(1)
-        got = np.array([number(ask(measured, rule=rule, x=x, n_out=n_out, rng=rng), "a gain")
-                        for _ in range(draws)])
-        average = got.mean()
+    for rule, n_out, x in (("Keras", 100, 2 * normal), ("PyTorch", 300, 2 * normal),
+                           ("Keras", 300, normal[:40, :70] + 1), ("PyTorch", 100, normal - 0.5)):
+        n_in, rng = x.shape[1], np.random.default_rng(1)
+        limit = np.sqrt(6 / (n_in + n_out)) if rule == "Keras" else n_in**-0.5
+        tested = (f"{rule}'s rule, {len(x)} inputs of width {n_in}, mean {x.mean():.2f} and mean "
+                  f"square {np.mean(x**2):.2f}, {n_out} outputs")
+        first, second = ask_drawing(measured, rule=rule, x=x, n_out=n_out, rng=rng)
+        got = np.array([number(part, "a gain") for part in [first, second] + [
+            ask(measured, rule=rule, x=x, n_out=n_out, rng=rng) for _ in range(draws - 2)]])
         # Exact for these x: an output's mean square is wᵀ A w, A the rectified inputs' second
         # moment; its variance is 2 var² tr A² for Gaussian weights, less for uniform ones.
         second = np.maximum(x, 0).T @ np.maximum(x, 0) / len(x)
-        scale = variance(rule, 400, n_out) / np.mean(x**2)
+        scale = variance(rule, n_in, n_out) / np.mean(x**2)
         mean = scale * np.trace(second)
         error = scale * np.sqrt(2 * np.sum(second**2) / (n_out * draws))
+        wrong = not agree(got.mean(), mean, 5 * error)
+        compare(got.mean(), mean, what="the measured gain, averaged over 20 draws",
+                error=5 * error, tested=tested,
+                mistakes=gains_of_mistakes(x, limit, n_out, draws) if wrong else None)
+    single_weights(measured)
 
-        def near(value, average=average, relative=5 * error / mean):
-            """Return the average if it is value within its own error, which grows with it."""
-            return average if abs(average - value) < relative * value else value
 
-        compare(average, mean, what="the measured gain, averaged over 20 draws", error=5 * error,
-                tested=f"{rule}'s rule, 300 inputs of width 400 and mean square {np.mean(x**2):.3f}"
-                       f", {n_out} outputs",
-                mistakes={
-                    "This is twice the gain: the ReLU is missing, or the mean square after it "
-                    "stands in the denominator.": near(2 * mean),
-                    "This is the mean square of the output; divide by that of x.":
-                        near(mean * np.mean(x**2)),
-                    "This is the factor of the root mean square; asked is the mean square.":
-                        near(np.sqrt(mean)),
-                    "The limit a is taken for the standard deviation of the weights.":
-                        near(3 * mean),
-                })
-        need(np.ptp(got) > 1e-9 * mean, "twenty draws gave the same gain: draw new weights with "
-             "rng in every call, and measure.")
+def gains_of_mistakes(x, limit, n_out, draws):
+    """Return the gains of mistakes, averaged over the weights that the same generator draws."""
+    rng, rectified = np.random.default_rng(1), np.maximum(x, 0)
+    drawn = [rng.uniform(-limit, limit, size=(x.shape[1], n_out)) for _ in range(draws)]
+    squares, inputs = np.array([np.mean((rectified @ w) ** 2) for w in drawn]), np.mean(x**2)
+    return {
+        "The ReLU is missing.": np.mean([np.mean((x @ w) ** 2) for w in drawn]) / inputs,
+        "The ReLU comes after the weights; it comes before them.":
+            np.mean([np.mean(np.maximum(x @ w, 0) ** 2) for w in drawn]) / inputs,
+        "The mean square after the ReLU stands in the denominator; divide by that of x.":
+            squares.mean() / np.mean(rectified**2),
+        "This is the mean square of the output; divide by that of x.": squares.mean(),
+        "This is the factor of the root mean square; asked is the mean square.":
+            np.mean(np.sqrt(squares / inputs)),
+        "The variance of the output stands for its mean square.":
+            np.mean([np.var(rectified @ w) for w in drawn]) / inputs,
+    }
+
+
+def single_weights(measured):
+    """Test the weights one by one: of the input (1, 0, 0) and one output the gain is 3 w²."""
+    rng, draws = np.random.default_rng(2), 120
+    for rule, limit in (("Keras", np.sqrt(6 / 4)), ("PyTorch", 3**-0.5)):
+        got = np.array([number(ask(measured, rule=rule, x=np.array([[2.0, 0.0, 0.0]]), n_out=1,
+                                   rng=rng), "a gain") for _ in range(draws)])
+        tested, squares = f"{rule}'s rule, x = [[2, 0, 0]], n_out = 1", got / (3 * limit**2)
+        need(squares.max() < 1 + 1e-5, f"tested with {tested}: a gain of {got.max():.4g} needs a "
+             f"weight of {np.sqrt(got.max() / 3):.4g}, and U(−a, a) has none above a = "
+             f"{limit:.4g}.")
+        # w²/a² has the mean 1/3 and the variance 1/5 − 1/9; five standard errors.
+        need(abs(squares.mean() - 1 / 3) < 5 * np.sqrt((1 / 5 - 1 / 9) / draws),
+             f"tested with {tested}: the mean square of the weights came out as "
+             f"{got.mean() / 3:.4g}; U(−a, a) with a = {limit:.4g} has a²/3.")
+        negative = number(ask(measured, rule=rule, x=np.array([[-2.0, 0.0, 0.0]]), n_out=1,
+                              rng=rng), "a gain")
+        need(abs(negative) < 1e-9, "of x = [[−2, 0, 0]] the ReLU leaves nothing, but the gain "
+             f"came out as {negative:.4g}.")
