@@ -7,7 +7,17 @@ from scipy.integrate import quad, solve_ivp
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from genmodels.exercises import agree, ask, compare, exercise, need, number, show, to_numpy
+from genmodels.checks import name_mistake
+from genmodels.exercises import (
+    agree,
+    array,
+    ask,
+    ask_drawing,
+    compare,
+    exercise,
+    need,
+    number,
+)
 from genmodels.mixture import GaussianMixture
 
 
@@ -82,54 +92,81 @@ def mixture_noisy_score(answer):
             what="the score", tested="n = M = d = 1")
 
 
+S2, CHAINS = 0.6, 20_000  # `variance` and `num_chains` of the setup cell
+
+
 @exercise(
     "langevin-step-bias", kind="explore", difficulty=2, minutes=20,
     right="How many steps does a chain need to forget its start, at the smallest and at the "
           "largest of the three step sizes? Halving the bias costs twice the steps.")
-def langevin_step_bias(measured, limit):
-    s2, deltas, num_chains, num_steps = 0.6, np.array([0.05, 0.2, 0.9]), 20_000, 100
-    s = math.sqrt(s2)
+def langevin_step_bias(langevin, limit):
+    s = math.sqrt(S2)
 
-    def after(a, noise, steps=num_steps):
-        """The variance after some steps x <- a x + noise of that variance, from x = 0."""
-        v = np.zeros(3)
+    def ends(delta, steps, seed, factor=1.0, scale=None, score=-1 / S2, fixed=False):
+        """The chains for one order of drawing: a number for each chain, step after step."""
+        rng, x = np.random.default_rng(seed), np.zeros(CHAINS)
+        scale = math.sqrt(2 * delta) if scale is None else scale
+        noise = rng.standard_normal(CHAINS) if fixed else None
         for _ in range(steps):
-            v = a**2 * v + noise
+            noise = noise if fixed else rng.standard_normal(CHAINS)
+            x = x + factor * delta * score * x + scale * noise
+        return x
+
+    def variance(delta, steps):
+        v = 0.0
+        for _ in range(steps):
+            v = (1 - delta / S2) ** 2 * v + 2 * delta
         return v
 
-    a = 1 - deltas / s2
-    right = after(a, 2 * deltas)
-    error = 5 * math.sqrt(2 / num_chains)  # relative: five standard errors of a variance
-    got = to_numpy(measured, "`measured`")
-    need(not isinstance(got, tuple | dict) and got.shape == (3,),
-         "`measured` must be three numbers, one for each of `step_sizes`.")
-    need(not np.any(got > 100), f"`measured` came out as {show(got)}: the chains run away. The "
-         "drift must climb the density, towards 0.")
-    need(not np.any(np.abs(got) < 1e-9),
-         "a variance is 0: do the steps add noise, other noise for each chain?")
-    compare(got, right, what="`measured`", tested="δ = 0.05, 0.2, 0.9", error=error * right,
-            mistakes={
-        "These are standard deviations.": np.sqrt(right),
-        "The noise has standard deviation √δ; Langevin's has √(2δ).": after(a, deltas),
-        "The noise has standard deviation 2δ, without the root.": after(a, 4 * deltas**2),
-        "The noise has standard deviation √2 δ: the root belongs to both factors.":
-            after(a, 2 * deltas**2),
-        "Drift and noise are those of half the step size.": after(1 - deltas / (2 * s2), deltas),
-        "The drift is half of what it must be.": after(1 - deltas / (2 * s2), 2 * deltas),
-        "The score of N(0, s²) is not −x: the chains sample another density.":
-            after(1 - deltas, 2 * deltas),
-        "The score has s where s² belongs.": after(1 - deltas / s, 2 * deltas),
-        "The score is multiplied by s²; it is divided by it.": after(1 - deltas * s2, 2 * deltas),
-        "This is s² for every step size. Did you run the plain step?": np.full(3, s2),
-        "This is what one step gives.": after(a, 2 * deltas, 1),
-    })
-    compare(number(limit, "`limit`"), 2 * s2, what="`limit`", tested=f"s² = {s2}", mistakes={
-        "At this step the mean goes to 0 at once, and the variance stays finite.": s2,
+    for seed, (delta, steps) in enumerate([(0.2, 2), (0.05, 8), (0.9, 3), (0.3, 40)]):
+        rng = np.random.default_rng(seed)
+        asked = {"step_size": delta, "num_steps": steps, "rng": rng}
+        got = array(ask_drawing(langevin, **asked)[0] if seed < 2 else ask(langevin, **asked))
+        tested = f"δ = {delta}, {steps} steps"
+        need(got.shape == (CHAINS,), f"tested with {tested}: the result has shape {got.shape}, "
+             f"expected {(CHAINS,)}, the ends of `num_chains` chains.")
+        need(np.all(np.isfinite(got)), f"tested with {tested}: there are chains that are not "
+             "finite. The drift must climb the density, towards 0.")
+        need(np.ptp(got) > 0, f"tested with {tested}: all chains end at {got[0]:.4g}. Add noise in "
+             "every step, other noise for each chain.")
+        right = variance(delta, steps)
+        # five standard errors of a variance and of a mean of independent chains
+        if (abs(got.var() - right) > 5 * math.sqrt(2 / CHAINS) * right
+                or abs(got.mean()) > 5 * math.sqrt(right / CHAINS)):
+            name_mistake(got, f"tested with {tested}: ", {
+                "The noise has standard deviation √δ; Langevin's has √(2δ).":
+                    ends(delta, steps, seed, scale=math.sqrt(delta)),
+                "The noise has standard deviation 2δ, without the root.":
+                    ends(delta, steps, seed, scale=2 * delta),
+                "The noise has standard deviation √2 δ: the root belongs to both factors.":
+                    ends(delta, steps, seed, scale=math.sqrt(2) * delta),
+                "Drift and noise are those of half the step size.":
+                    ends(delta, steps, seed, factor=0.5, scale=math.sqrt(delta)),
+                "The drift is half of what it must be.": ends(delta, steps, seed, factor=0.5),
+                "The drift must climb the density, towards 0.":
+                    ends(delta, steps, seed, score=1 / S2),
+                "The score of N(0, s²) is not −x: the chains sample another density.":
+                    ends(delta, steps, seed, score=-1.0),
+                "The score has s where s² belongs.": ends(delta, steps, seed, score=-1 / s),
+                "The score is multiplied by s²; it is divided by it.":
+                    ends(delta, steps, seed, score=-S2),
+                "The same noise is added in every step; draw anew in each.":
+                    ends(delta, steps, seed, fixed=True),
+                "This is one step too few.": ends(delta, steps - 1, seed),
+                "This is one step too many.": ends(delta, steps + 1, seed),
+            })
+            need(False, f"tested with {tested}: the chains have mean {got.mean():.4g} and variance "
+                 f"{got.var():.5g}, and that is not right.")
+        # independent draws: five standard errors of a correlation of neighbours
+        need(abs(np.corrcoef(got[1:], got[:-1])[0, 1]) < 5 / math.sqrt(CHAINS),
+             f"tested with {tested}: neighbouring chains are correlated. Each has its own noise.")
+    compare(number(limit, "`limit`"), 2 * S2, what="`limit`", tested=f"s² = {S2}", mistakes={
+        "At this step the mean goes to 0 at once, and the variance stays finite.": S2,
         "This has s where s² belongs.": 2 * s,
-        "This is the inverse: a narrow density needs small steps.": 2 / s2,
-        "At this step size the variance is too large, but it does not grow.": s2 / 2,
-        "The limit has the unit of a variance; this is its square root.": math.sqrt(2 * s2),
-        "This step size is far beyond the limit.": 4 * s2,
+        "This is the inverse: a narrow density needs small steps.": 2 / S2,
+        "At this step size the variance is too large, but it does not grow.": S2 / 2,
+        "The limit has the unit of a variance; this is its square root.": math.sqrt(2 * S2),
+        "This step size is far beyond the limit.": 4 * S2,
     })
 
 
@@ -231,6 +268,7 @@ def flow_log_likelihood(answer):
             even = even + divergence(even_end, tau) / (len(taus) - 1)
             even_end = even_end + velocity(even_end, tau) / (len(taus) - 1)
         normal = norm.logpdf(end)
+        euler = normal + integral
         compare(got, right, what=what, tested="five points", error=error, mistakes={
             "The integral of the divergence has the wrong sign: where paths spread, the density "
             "falls on the way to the noise.": normal - integral,
@@ -240,12 +278,12 @@ def flow_log_likelihood(answer):
             "The normal density is evaluated at the data; it belongs to the end of the path.":
                 norm.logpdf(x) + integral,
             "The constant ½ log 2π of the normal density is missing.":
-                right + 0.5 * math.log(2 * math.pi),
+                euler + 0.5 * math.log(2 * math.pi),
             "The constant log 2π of the normal density lacks its ½.":
-                right - 0.5 * math.log(2 * math.pi),
-            "The square in the normal density lacks its ½.": right - 0.5 * end**2,
-            "This is a probability density, not its logarithm.": np.exp(right),
-            "This is −log p: the sign is reversed.": -right,
+                euler - 0.5 * math.log(2 * math.pi),
+            "The square in the normal density lacks its ½.": euler - 0.5 * end**2,
+            "This is a probability density, not its logarithm.": np.exp(euler),
+            "This is −log p: the sign is reversed.": -euler,
             "The divergence is evaluated at the data for all times; it belongs to the path.":
                 normal + fixed,
             "The steps are taken to be equal; those of `taus` are not.":
@@ -253,12 +291,6 @@ def flow_log_likelihood(answer):
             "The steps are missing in the integral of the divergence.":
                 normal + summed,
         })
-    x = np.array([0.5, -2.1])
-    taus = np.linspace(0, 1, 1501)
-    got = ask(answer, x=x, velocity=velocity, divergence=divergence, taus=taus)
-    compare(got, mixture.log_density(x[:, None]), what=what, error=error,
-            tested="two points and other times")
-
     # Data N(m, sd²) on straight paths to (x − m)/sd: Euler's steps are exact on them, and the sum
     # of the divergence is within 0.003 even with these few steps. None of them may be left out.
     m, sd = 2.0, 0.75
