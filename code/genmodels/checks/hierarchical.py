@@ -366,8 +366,9 @@ def ancestral_width(sample, prediction):
                 "The first step is missing: the chain begins with x_T, at t = T.": other(skipped=1),
                 "No noise is added at t = 2; only the last step, t = 1, has none.": other(quiet=2),
                 "The samples are divided by C; only their variance is.": other() / C,
-                f"The noise has the variance {'σ_t²; here 1 − α_t' if wide else '1 − α_t; here σ_t²'} "
-                "is asked for.": other((num_steps, not wide, seed)),
+                f"The noise has the variance {'σ_t²' if wide else '1 − α_t'}; with wide = {wide} "
+                f"{'1 − α_t' if wide else 'σ_t²'} is asked for.":
+                    other((num_steps, not wide, seed)),
                 "There is 1 − ᾱ_t where 1 − α_t belongs.":
                     other(other=lambda schedule, t: 1 - schedule.alpha_bar(t)),
                 "There is α_t where 1 − α_t belongs.":
