@@ -279,7 +279,7 @@ def batch_losses(tau, rng):
                                        "i is missing"),
             "independent": (spread("(rng.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH",
                                  "rng.random((REPEATS, BATCH))"), "times are independent"),
-            "a u for each time": (spread("rng.random((REPEATS, 1))", "rng.random((REPEATS, BATCH))"),
+            "a u for each time": (spread("random((REPEATS, 1))", "random((REPEATS, BATCH))"),
                                   "u of its own"),
             "one u for all batches": (spread("rng.random((REPEATS, 1))",
                                            "rng.random() + np.zeros((REPEATS, 1))"), "same u"),
@@ -306,7 +306,7 @@ def spread_times(rng):
     return (np.random.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH
 batch_losses = None
 """, "is where it was before"),
-            "losses with an own generator": (spread("x0 = ", "rng = np.random.default_rng(0); x0 = "),
+            "losses with an own generator": (spread("x0 =", "rng = np.random.default_rng(0); x0 ="),
                                              "is where it was before"),
             "the expectation": ("""
 def spread_times(rng):
