@@ -14,9 +14,9 @@ from genmodels.linear_gaussian import LinearGaussian
     right="Use both measures: a KL without activity is a constant that costs nats, and an active "
           "unit with hardly any KL is one that trembles.")
 def active_units(answer):
-    # One dimension each: informs; constant mean; constant σ; trembles too little and just enough;
+    # One dimension each: informs; constant mean; constant σ; varies too little and just enough;
     # is the prior; informs at a large σ.
-    spread = np.array([1.0, 0.0, 0.0, 0.05, 0.12, 0.0, 0.4])
+    spread = np.array([1.0, 0.0, 0.0, 0.095, 0.105, 0.0, 0.4])
     shift = np.array([0.3, 0.7, 0.0, 0.0, 0.0, 0.0, -0.5])
     log_var = np.array([-6.0, 0.0, -1.5, 0.1, 0.0, 0.0, 0.3])
     rng = np.random.default_rng(0)
@@ -63,6 +63,16 @@ def active_units(answer):
         "This is the variance over the dimensions of a digit; take it over the digits.":
             (mean.var(axis=1) > 0.01) * 1.0,
     })
+    mean, log_var = 3 * rng.normal(size=(3, 2)), rng.normal(-4, 5, size=(3, 2))
+    mean[:, 1] = [-8.0, -8.05, -7.97]
+    got_kl, got = parts(ask(answer, mean=mean, log_var=log_var), "the KL", "the active dimensions")
+    compare(got_kl, np.array([np.mean([
+        gaussian.kl_divergence([m], [[math.exp(v)]], [0.0], [[1.0]]) for m, v in zip(*column)])
+        for column in zip(mean.T, log_var.T)]), what="the KL of each dimension, nats",
+            tested="n = 3, k = 2")
+    got = got * 1.0 if isinstance(got, np.ndarray) else got
+    compare(got, np.array([1.0, 0.0]), what="the list of active dimensions (1 for True)",
+            tested="n = 3, k = 2")
 
 
 @exercise(
@@ -72,14 +82,15 @@ def active_units(answer):
 def free_nats(answer):
     rng = np.random.default_rng(0)
     ratio = rng.uniform(0.1, 1.9, size=(6, 5))
-    kl = ratio / ratio.mean(axis=0) * [0.12, 0.41, 0.92, 0.31, 0.66]
-    for free in (0.5, 0.25, 0.0):
+    first = ratio / ratio.mean(axis=0) * [0.12, 0.41, 0.92, 0.31, 0.66]
+    second = rng.gamma(1.0, 4.0, size=(4, 2)) * [1.0, 0.1]
+    for kl, free in ((first, 0.5), (first, 0.25), (first, 0.0), (second, 2.0), (second, 50.0)):
         n, k = kl.shape
         average = [sum(kl[i, j] for i in range(n)) / n for j in range(k)]
         cost = sum(value if value > free else free for value in average)
         above = np.array([value > free for value in average])
         gradient = np.tile(above / n, (n, 1))
-        tested = f"n = 6, k = 5, {free:g} free nats"
+        tested = f"n = {n}, k = {k}, {free:g} free nats"
         got, got_gradient = parts(ask(answer, kl=kl, free_nats=free), "the cost", "its gradient")
         plain = float(np.sum(average))
         compare(got, cost, what="the cost, nats", tested=tested, mistakes={
@@ -115,7 +126,7 @@ def free_nats(answer):
     right="Print the first and the last value of every schedule you write: both ends are where "
           "they go wrong.")
 def warm_up_schedules(weight, rate):
-    for num_steps in (40, 60):
+    for num_steps, peak in ((40, 4e-3), (60, 0.3), (20, 2.0)):
         steps = np.arange(num_steps)
         half, rise = num_steps // 2, num_steps // 10
         got = np.array([number(ask(weight, step=step, num_steps=num_steps), "the weight")
@@ -134,7 +145,6 @@ def warm_up_schedules(weight, rate):
                 np.minimum((steps + 1) / num_steps, 0.5),
         })
 
-        peak = 4e-3
         got = np.array([number(ask(rate, step=step, num_steps=num_steps, peak=peak), "the rate")
                         for step in range(num_steps)])
         falls = np.cos(0.5 * np.pi * (steps - rise) / (num_steps - rise)) ** 2  # half a cosine
@@ -173,8 +183,10 @@ def warm_up_schedules(weight, rate):
     right="The KL of a dimension depends on the noise that the decoder is given, and not on the "
           "data alone: compare two models by their KL only at the same σ.")
 def linear_vae_kl(dimension_kl, best_noise_var):
-    values = np.array([5.2, 2.4, 1.15, 0.6, 0.35])
-    for noise_var, k in [(1.5, 3), (0.45, 3), (0.2, 2), (3.3, 4)]:
+    first = np.array([5.2, 2.4, 1.15, 0.6, 0.35])
+    others = np.array([9.1, 7.7, 3.0, 0.9])
+    for values, noise_var, k in [(first, 1.5, 3), (first, 0.45, 3), (first, 0.2, 2),
+                                 (first, 3.3, 4), (others, 2.0, 3), (others, 0.04, 1)]:
         got = ask(dimension_kl, eigenvalues=values, noise_var=noise_var, k=k)
         expected = kl_at_maximum(values, noise_var, k)
         ratio = values[:k] / noise_var
@@ -201,13 +213,13 @@ def linear_vae_kl(dimension_kl, best_noise_var):
                         np.log(np.maximum(values / noise_var, 1)) / 2,
                 })
 
-    for k in (2, 1, 3):
+    for values, k in ((first, 2), (first, 1), (first, 3), (others, 2), (others, 1)):
         best = number(ask(best_noise_var, eigenvalues=values, k=k), "the variance of the noise")
         # Search the maximum of the likelihood with the best W, first roughly, then finely.
         centre, width = 1.0, 3.0
         for _ in range(3):
             grid = centre * np.exp(np.linspace(-width, width, 4001))
-            spectra = np.tile(grid[:, None], (1, 5))  # of the model's covariance
+            spectra = np.tile(grid[:, None], (1, len(values)))  # of the model's covariance
             spectra[:, :k] = np.maximum(spectra[:, :k], values[:k])
             surprise = np.sum(np.log(spectra) + values / spectra, axis=1) / 2
             centre, width = grid[surprise.argmin()], width / 500
@@ -219,7 +231,7 @@ def linear_vae_kl(dimension_kl, best_noise_var):
                     "This is the total of what is left over; every discarded direction has its "
                     "own noise.": rest.sum(),
                     "This averages over all d directions; k of them are not left to the noise.":
-                        rest.sum() / 5,
+                        rest.sum() / len(values),
                     "This is the mean of all the eigenvalues.": values.mean(),
                     "This is the mean of the eigenvalues that are kept.": values[:k].mean(),
                     "This is the largest of the discarded eigenvalues; the others count as well.":
@@ -233,10 +245,11 @@ def linear_vae_kl(dimension_kl, best_noise_var):
 
 def kl_at_maximum(values, noise_var, k):
     """Return the KL of each dimension from the model's own posterior, in a rotated basis."""
-    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
+    d = len(values)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0]
     columns = rotation[:, :k] * np.sqrt(np.maximum(values[:k] - noise_var, 0))
-    model = LinearGaussian(columns, np.zeros(5), noise_var**0.5)
-    encoder, var = model.mean_field(np.eye(5))  # (5, k): the mean is linear in x
+    model = LinearGaussian(columns, np.zeros(d), noise_var**0.5)
+    encoder, var = model.mean_field(np.eye(d))  # (d, k): the mean is linear in x
     spread = np.diag(encoder.T @ (rotation * values) @ rotation.T @ encoder)
     return (spread + var - 1 - np.log(var)) / 2
 
