@@ -60,11 +60,11 @@ def chain_elbo(x, decoder, encoder):
 """, "This is log p(x)"),
             "entropy without e": (swap(" * np.e", ""), "too small by ½ each"),
             "no log 2π in p": (swap("np.log(2 * np.pi * v", "np.log(v",
-                                    "np.log(2 * np.pi) + ", ""), "of the decoder are left out"),
+                                    "np.log(2 * np.pi) + ", ""), "Three summands"),
             "no log 2π": (swap("np.log(2 * np.pi * np.e * u1)", "(np.log(u1) + 1)",
                                "np.log(2 * np.pi * np.e * u2)", "(np.log(u2) + 1)",
                                "np.log(2 * np.pi * v", "np.log(v", "np.log(2 * np.pi) + ", ""),
-                          "left out everywhere"),
+                          "A summand ½ log 2π is missing"),
             "variances for deviations": (swap("u2 = encoder", "u2 = encoder; "
                                               "v0, v1, u1, u2 = v0**2, v1**2, u1**2, u2**2"),
                                          "for standard deviations"),

@@ -205,7 +205,7 @@ def held_out_cost(train_squares, test_squares, d):
     "missed-mode": Planted(
         right=[
             """
-h = np.random.default_rng(5).normal(x_seen, 0.11, size=100_000)
+h = x_seen + 0.11 * eps_h
 w = norm.pdf(h) * norm.pdf(x_seen - np.abs(h), scale=0.1) / norm.pdf(h, x_seen, 0.11)
 step = grid[1] - grid[0]
 p = sum(norm.pdf(grid) * norm.pdf(x_seen, abs(grid), 0.1)) * step
@@ -238,6 +238,12 @@ coverage = ((F > 0.1) & (F < 0.9)).double().mean()
             "of the ELBO": (swap("logsumexp(log_w) - np.log(log_w.size)", "log_w.mean()"),
                             "deficit of the ELBO"),
             "no log K": (swap(" - np.log(log_w.size)", ""), "not divided by K"),
+            "not measured": (swap("deficit = ", "deficit = np.log(2) #"), None),
+            "groups": (swap("bound = logsumexp(log_w) - np.log(log_w.size)", "bound = np.mean("
+                            "logsumexp(log_w.reshape(1000, 100), axis=1) - np.log(100))"), None),
+            "a thousand samples": (swap("h = x_seen + 0.11 * eps_h",
+                                        "h = x_seen + 0.11 * eps_h[:1000]"), None),
+            "width of the decoder": (swap("x, 0.11)", "x, 0.1)"), "decoder's noise"),
             "bits": (swap("deficit = np.log(np.trapezoid(joint, grid)) - bound",
                           "deficit = (np.log(np.trapezoid(joint, grid)) - bound) / np.log(2)"),
                      "in bits"),

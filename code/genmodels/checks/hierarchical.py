@@ -89,9 +89,9 @@ def two_layer_elbo(answer):
             data + independent + prior - q1 - q2,
         "This takes h_2 for a variable of variance u_2 only; the variance of h_1 reaches it too.":
             data + step + prior + 0.5 * b2**2 * u1 - q1 - q2,
-        "The constants log 2π are left out everywhere; there are three in p and two in Q.":
+        "A summand ½ log 2π is missing: there are three such constants in p and two in Q.":
             expected + half_log,
-        "The constants log 2π of the decoder are left out.": expected + 3 * half_log,
+        "Three summands ½ log 2π are missing.": expected + 3 * half_log,
         "The entropies of the encoder are too small by ½ each: the exponent of Q has a mean, too.":
             expected - 1,
         "This is the mean over the examples: return one number for each.": expected.mean(),
