@@ -204,19 +204,27 @@ def draw(x, prior_of, decode, noise_std, n, rng):
             """
 import torch
 def draw(x, prior_of, decode, noise_std, n, rng):
-    torch.manual_seed(3)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**40)))
     mean, log_var = prior_of(x)
-    h = torch.distributions.Normal(mean, torch.exp(0.5 * log_var)).sample((n,))
-    return torch.distributions.Normal(decode(h, x), noise_std).sample()
+    eps = torch.randn((n, len(mean)), generator=generator, dtype=mean.dtype)
+    y = decode(mean + torch.exp(0.5 * log_var) * eps, x).requires_grad_()
+    return y + noise_std * torch.randn(y.shape, generator=generator, dtype=mean.dtype)
 """,
             """
 def draw(x, prior_of, decode, noise_std, n, rng):
     mean, log_var = prior_of(x)
     answers = []
     for _ in range(n):
-        h = [[rng.normal(m, np.exp(v) ** 0.5) for m, v in zip(mean, log_var)]]
-        answers.append([rng.normal(value, noise_std) for value in decode(np.array(h), x)[0]])
-    return np.array(answers, np.float32)
+        h = np.array([rng.normal(m, np.exp(v) ** 0.5) for m, v in zip(mean, log_var)])
+        answers.append(decode(h[None], x)[0] + noise_std * rng.normal(size=3))
+    return answers
+""",
+            """
+def draw(x, prior_of, decode, noise_std, n, rng):
+    mean, log_var = (np.asarray(part) for part in prior_of(x))
+    h = mean[:, None] + np.exp(log_var / 2)[:, None] * rng.standard_normal((len(mean), n))
+    y = np.asarray(decode(h.T, x))
+    return [list(row) for row in y + noise_std * rng.standard_normal(y.T.shape).T]
 """,
         ],
         wrong={
@@ -227,25 +235,43 @@ def draw(x, prior_of, decode, noise_std, n, rng):
                           " + noise_std * rng.standard_normal(y_mean.shape)", ""),
                      "and the noise of y is missing"),
             "one h": (swap("rng.standard_normal((n, len(mean)))",
-                           "np.tile(rng.standard_normal(len(mean)), (n, 1))"),
-                      "draw n of them"),
+                           "np.tile(rng.standard_normal(len(mean)), (n, 1))"), "draw n of them"),
             "mean of h": (swap(" + np.exp(log_var / 2) * rng.standard_normal((n, len(mean)))",
-                               " + np.zeros((n, len(mean)))"), "one h"),
+                               " + np.zeros((n, len(mean)))"), None),
             "log sigma": (swap("log_var / 2", "log_var"), "takes log σ² for log σ"),
-            "log_var as sigma": (swap("np.exp(log_var / 2)", "log_var"), "takes log σ² for σ"),
-            "variance of y": (swap("noise_std * ", "noise_std**2 * "), "not noise_std⁴"),
+            "log_var as sigma": (swap("np.exp(log_var / 2)", "log_var"), "takes log σ² for σ."),
+            "inverse": (swap("log_var / 2", "-log_var / 2"), "exp(−log_var / 2)"),
+            "variance of y": (swap("noise_std * ", "noise_std**2 * "), "variance noise_std²"),
+            "root of noise_std": (swap("noise_std * ", "noise_std**0.5 * "), "not its root"),
             "unit noise": (swap("noise_std * ", ""), "standard deviation 1"),
             "same noise for all pixels": (swap("rng.standard_normal(y_mean.shape)",
                                                "rng.standard_normal((n, 1))"),
                                           "independent from pixel to pixel"),
             "same noise for all answers": (swap("rng.standard_normal(y_mean.shape)",
                                                 "rng.standard_normal(y_mean.shape[1])"),
-                                           "the same for all answers"),
+                                           "All answers have the same noise"),
             "same noise for all of h": (swap("rng.standard_normal((n, len(mean)))",
                                              "rng.standard_normal((n, 1))"),
                                         "draw k numbers for each"),
             "around zero": (swap("h = mean + np", "h = np"), "mean of p(h|x) is missing"),
+            "uniform": (swap("rng.standard_normal((", "rng.random(("), None),
             "one answer": (swap("(n, len(mean))", "(1, len(mean))"), "shape (1, 3)"),
+            "no generator": (swap("rng.", "np.random."), "is where it was before"),
+            "seeded inside": (swap("mean, log_var =", "rng = np.random.default_rng(0); "
+                                   "mean, log_var ="), "is where it was before"),
+            "h from elsewhere": (swap("rng.standard_normal((n", "np.random.standard_normal((n"),
+                                 "in the same state"),
+            "noise from elsewhere": (swap("rng.standard_normal(y_mean",
+                                          "np.random.standard_normal(y_mean"),
+                                     "in the same state"),
+            "own seed of torch": ("""
+import torch
+def draw(x, prior_of, decode, noise_std, n, rng):
+    torch.manual_seed(3)
+    mean, log_var = prior_of(x)
+    h = torch.distributions.Normal(mean, torch.exp(0.5 * log_var)).sample((n,))
+    return torch.distributions.Normal(decode(h, x), noise_std).sample()
+""", "is where it was before"),
         },
     ),
     "regression-loses": Planted(
@@ -299,6 +325,14 @@ error = np.std(differences) / len(differences) ** 0.5
             "on the training data": (swap("y_test", "y_train"), "measured on y_train"),
             "one probability": (swap("y_train.mean(axis=0)", "np.full(7, y_train.mean())"),
                                 "may give each its own"),
+            "fitted to the test data": (swap("y_train.mean(axis=0)", "y_test.mean(axis=0)"),
+                                        "fitted to y_test;"),
+            "fitted to both": (swap("y_train.mean(axis=0)",
+                                    "np.concatenate([y_train, y_test]).mean(axis=0)"),
+                               "as well"),
+            "not fitted": (swap("y_train.mean(axis=0)", "share @ strokes"), "were drawn"),
+            "half of the answers": (swap("regression = log", "y_test = y_test[:1500]; regression = "
+                                         "log"), None),
             "one half": (swap("y_train.mean(axis=0)", "np.full(7, 0.5)"), "every pixel ½"),
             "rounded": (swap("y_train.mean(axis=0)", "np.clip(np.round(y_train.mean(axis=0)), "
                              "1e-3, 1 - 1e-3)"), None),

@@ -49,6 +49,14 @@ def simple_loss(images, alpha_bars, noise, predict_v):
             "error of v": (swap("(noise - noise_hat)", "(a * noise - s * (2 * images - 1) "
                                 "- predict_v(x, alpha_bars))"), "squared error of v"),
             "norm": (swap("axis=(1, 2))", "axis=(1, 2)) ** 0.5"), "mean norm"),
+            "clipped": (swap("noise_hat = a * predict_v(x, alpha_bars) + s * x",
+                             "x0_hat = np.clip(a * x - s * predict_v(x, alpha_bars), -1, 1); "
+                             "noise_hat = (x - a * x0_hat) / s"), None),
+            "x clipped": (swap("x = a * (2 * images - 1) + s * noise",
+                               "x = np.clip(a * (2 * images - 1) + s * noise, -1, 1)"), None),
+            "own noise": (swap("x = a", "noise = np.random.normal(size=noise.shape); x = a"), None),
+            "with a safety of 1e-3": (swap("np.sqrt(1 - alpha_bars)",
+                                           "np.sqrt(1 - alpha_bars + 1e-3)"), None),
             "sign": (swap("+ s * x", "- s * x"), None),
             "level of wrong shape": (swap("predict_v(x, alpha_bars)", "predict_v(x, a**2)"),
                                      "predict_v needs alpha_bars of shape (n,)"),
@@ -75,15 +83,32 @@ def drop_labels(labels, share, rng):
     kept = rng.binomial(1, 1 - share, size=labels.shape)
     return kept * labels + (1 - kept) * 10
 """,
+            """
+def drop_labels(labels, share, rng):
+    return [int(label) if rng.uniform() >= share else 10 for label in labels]
+""",
+            """
+import torch
+def drop_labels(labels, share, rng):
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    labels = torch.as_tensor(labels)
+    return torch.where(torch.rand(len(labels), generator=generator) < share, 10, labels)
+""",
+            """
+def drop_labels(labels, share, rng):
+    order = rng.permutation(len(labels))
+    result = labels.copy()
+    result[order[:rng.binomial(len(labels), share)]] = 10
+    return result
+""",
         ],
         wrong={
-            "once for the batch": (swap("rng.random(len(labels))", "rng.random()"),
-                                   "not once for the batch"),
+            "once for the batch": (swap("rng.random(len(labels))", "rng.random()"), None),
             "class 0": (swap("dropped, 10, labels", "dropped, 0, labels"), "label of a digit"),
             "another digit": (swap("dropped, 10,", "dropped, rng.integers(0, 10, len(labels)),"),
                               "another digit"),
             "minus one": (swap("dropped, 10,", "dropped, -1,"), "has a row for 'not told'"),
-            "share kept": (swap("< share", "> share"), "are kept"),
+            "share kept": (swap("< share", "> share"), None),
             "in place": ("""
 def drop_labels(labels, share, rng):
     labels[rng.random(len(labels)) < share] = 10
@@ -94,15 +119,50 @@ def drop_labels(labels, share, rng):
     result = labels.copy()
     result[rng.permutation(len(labels))[:round(share * len(labels))]] = 10
     return result
-""", "fixed number"),
+""", None),
             "the first ones": ("""
 def drop_labels(labels, share, rng):
     result = labels.copy()
     result[:rng.binomial(len(labels), share)] = 10
     return result
-""", "at the 7 places"),
+""", "of the others"),
             "seed inside": (swap("dropped = rng", "dropped = np.random.default_rng(0)"),
-                            "do not seed anew"),
+                            "is where it was before"),
+            "no rng": (swap("rng.random(", "np.random.random("), "is where it was before"),
+            "a copy of rng": ("""
+import copy
+def drop_labels(labels, share, rng):
+    own = copy.deepcopy(rng)
+    return np.where(own.random(len(labels)) < share, 10, labels)
+""", "is where it was before"),
+            "a seed from rng": ("""
+def drop_labels(labels, share, rng):
+    own = np.random.default_rng(rng.integers(2))
+    return np.where(own.random(len(labels)) < share, 10, labels)
+""", None),
+            "rng drawn and not used": ("""
+def drop_labels(labels, share, rng):
+    rng.random(len(labels))
+    return np.where(np.random.default_rng(1).random(len(labels)) < share, 10, labels)
+""", "two calls in a row"),
+            "partly from elsewhere": ("""
+def drop_labels(labels, share, rng):
+    dropped = (rng.random(len(labels)) < share**0.5) & (np.random.random(len(labels)) < share**0.5)
+    return np.where(dropped, 10, labels)
+""", "in the same state"),
+            "tenths of a share": (swap("rng.random(len(labels)) < share",
+                                       "rng.integers(0, 10, len(labels)) < 10 * share"), None),
+            "share of the first ones": ("""
+def drop_labels(labels, share, rng):
+    return np.where(rng.random(len(labels)) < np.minimum(2 * share * labels / 9, 1), 10, labels)
+""", None),
+            "digits of one call": ("""
+def drop_labels(labels, share, rng):
+    dropped = {digit: rng.random() < share for digit in range(10)}
+    return np.array([10 if dropped[digit] else digit for digit in labels])
+""", None),
+            "at most a half": (swap("< share", "< min(share, 0.5)"), None),
+            "share of 0.1": (swap("< share", "< 0.1"), None),
             "floats": (swap("10, labels", "10.0, labels"), "integer"),
             "normal numbers": (swap("rng.random(", "rng.standard_normal("), None),
             "shorter": (swap("np.where(dropped, 10, labels)", "labels[~dropped]"), "shape"),
@@ -196,6 +256,10 @@ def ddim(denoiser, alpha_bars, noise):
             "new noise": (swap("* noise_hat", "* np.random.standard_normal(x.shape)"),
                           "DDIM draws nothing"),
             "no noise": (swap(" + np.sqrt(1 - before) * noise_hat", ""), "ε̂ is missing"),
+            "clipped": (swap("denoiser(x, now)", "np.clip(denoiser(x, now), -1, 1)"), "clipped"),
+            "clipped at the end": (swap("    return x", "    return np.clip(x, -1, 1)"), None),
+            "clipped to 3": (swap("denoiser(x, now)", "np.clip(denoiser(x, now), -3, 3)"), None),
+            "with a safety of 1e-3": (swap("np.sqrt(1 - now)", "np.sqrt(1 - now + 1e-3)"), None),
             "no loop": (swap("x = np.sqrt(before)", "return x0_hat; x = np.sqrt(before)"),
                         "where is the loop"),
             "noise of the next level": (swap("np.sqrt(1 - now)", "np.sqrt(1 - before)"),
@@ -206,49 +270,81 @@ def ddim(denoiser, alpha_bars, noise):
     "frechet-floor": Planted(
         right=[
             """
-floors, generator = [], np.random.default_rng(11)
+def distances(n, rng):
+    sets = rng.standard_normal((num_pairs, 2, n, num_features))
+    return [frechet_distance(*pair) for pair in sets]
+floors = []
+generator = np.random.default_rng(11)
 for n in sizes:
-    total = 0.0
-    for _ in range(num_pairs):
-        sets = generator.standard_normal((2, n, num_features))
-        total += frechet_distance(*sets)
-    floors.append(total / num_pairs)
+    floors.append(sum(distances(n, generator)) / num_pairs)
 power = np.log(floors[2] / floors[0]) / np.log(sizes[2] / sizes[0])
 """,
             """
 import torch
-torch.manual_seed(3)
-floors = torch.tensor([
-    sum(frechet_distance(torch.randn(int(n), 8).numpy(), torch.randn(int(n), 8).numpy())
-        for _ in range(num_pairs)) / num_pairs for n in sizes])
-power = torch.tensor(np.polyfit(np.log10(sizes), np.log10(floors.numpy()), 1)[0])
+def distances(n, rng):
+    found = []
+    for _ in range(num_pairs):
+        first = torch.tensor(rng.normal(size=(n, num_features)), requires_grad=True)
+        second = torch.tensor(rng.normal(size=(n, num_features)))
+        found.append(torch.tensor(frechet_distance(first.detach().numpy(), second.numpy()),
+                                  requires_grad=True))
+    return found
+floors = [float(sum(distances(int(n), rng))) for n in sizes]
+power = torch.tensor(np.polyfit(np.log10(sizes), np.log10(floors), 1)[0])
 """,
         ],
         wrong={
             "predicted as a standard error": (swap("power = ", "power = -0.5 #"),
                                               "standard error falls so"),
-            "sign": (swap("power = ", "power = -"), "the floor falls"),
-            "two bases": (swap("np.log(floors)", "np.log2(floors)"), "base 2 for the floor"),
-            "intercept": (swap(", 1)[0]", ", 1)[1]"), "intercept"),
-            "no logarithm of the floors": (swap("np.log(floors)", "floors"), "of the floors them"),
-            "sum": (swap("np.mean(", "np.sum("), "sum over the pairs"),
-            "root": (swap("np.mean([frechet_distance(rng.normal(size=(n, num_features)),",
-                          "np.mean([np.sqrt(frechet_distance(rng.normal(size=(n, num_features)),",
-                          "rng.normal(size=(n, num_features))) for",
-                          "rng.normal(size=(n, num_features)))) for"), "already a square"),
-            "spread": (swap("np.mean(", "np.std("), "spread"),
+            "sign": (swap("power = ", "power = -"), None),
+            "two bases": (swap("np.log(floors)", "np.log2(floors)"), None),
+            "intercept": (swap(", 1)[0]", ", 1)[1]"), None),
+            "no logarithm of the floors": (swap("np.log(floors)", "floors"), None),
+            "mean": (swap("return np.array([", "return np.mean(["), "one distance for each"),
+            "root": (swap("np.array([frechet_distance", "np.sqrt([frechet_distance"),
+                     "already a square"),
+            "one set in all pairs": ("""
+def distances(n, rng):
+    fixed = rng.normal(size=(n, num_features))
+    return np.array([frechet_distance(rng.normal(size=(n, num_features)), fixed)
+                     for _ in range(num_pairs)])
+power = -1.0
+""", None),
             "the same set": ("""
-floors = np.array([frechet_distance(x, x)
-                   for x in (rng.normal(size=(n, num_features)) for n in sizes)])
+def distances(n, rng):
+    sets = [rng.normal(size=(n, num_features)) for _ in range(num_pairs)]
+    return np.array([frechet_distance(one, one) for one in sets])
 power = -1.0
 """, "the two sets of a pair are the same"),
             "one large set": ("""
-large = rng.normal(size=(20_000, num_features))
-floors = np.array([np.mean([frechet_distance(rng.normal(size=(n, num_features)), large)
-                            for _ in range(30)]) for n in sizes])
-power = np.polyfit(np.log(sizes), np.log(floors), 1)[0]
+def distances(n, rng):
+    large = rng.normal(size=(20_000, num_features))
+    return np.array([frechet_distance(rng.normal(size=(n, num_features)), large)
+                     for _ in range(num_pairs)])
+power = -1.0
 """, None),
-            "not measured": ("floors = 1 / sizes\npower = -1", None),
+            "as many images in all": (swap("rng.normal(size=(n, num",
+                                           "rng.normal(size=(n // 2, num"), None),
+            "seeded in every pair": ("""
+def distances(n, rng):
+    seed, found = int(rng.integers(1000)), []
+    for _ in range(num_pairs):
+        again = np.random.default_rng(seed)
+        found.append(frechet_distance(again.normal(size=(n, num_features)),
+                                      again.normal(size=(n, num_features))))
+    return np.array(found)
+power = -1.0
+""", "exactly the same distance"),
+            "own generator": ("""
+def distances(n, rng):
+    return np.array([frechet_distance(np.random.normal(size=(n, num_features)),
+                                      np.random.normal(size=(n, num_features)))
+                     for _ in range(num_pairs)])
+power = -1.0
+""", "is where it was before"),
+            "one feature too few": (swap("num_features", "(num_features - 1)"), None),
+            "fewer pairs": (swap("range(num_pairs)", "range(num_pairs // 2)"), "shape"),
+            "not measured": (swap("return np.array", "return 88 / n; np.array"), None),
         },
     ),
 }

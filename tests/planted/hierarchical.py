@@ -60,11 +60,11 @@ def chain_elbo(x, decoder, encoder):
 """, "This is log p(x)"),
             "entropy without e": (swap(" * np.e", ""), "too small by ½ each"),
             "no log 2π in p": (swap("np.log(2 * np.pi * v", "np.log(v",
-                                    "np.log(2 * np.pi) + ", ""), "of the decoder are left out"),
+                                    "np.log(2 * np.pi) + ", ""), "Three summands"),
             "no log 2π": (swap("np.log(2 * np.pi * np.e * u1)", "(np.log(u1) + 1)",
                                "np.log(2 * np.pi * np.e * u2)", "(np.log(u2) + 1)",
                                "np.log(2 * np.pi * v", "np.log(v", "np.log(2 * np.pi) + ", ""),
-                          "left out everywhere"),
+                          "A summand ½ log 2π is missing"),
             "variances for deviations": (swap("u2 = encoder", "u2 = encoder; "
                                               "v0, v1, u1, u2 = v0**2, v1**2, u1**2, u2**2"),
                                          "for standard deviations"),
@@ -228,38 +228,35 @@ def denoising_sum(x0, x0_hat, t, alpha_bar):
         right=[
             """
 prediction = "narrower"
-rows = []
-for row in range(2):
-    for T in COUNTS:
-        schedule = NoiseSchedule.linear(T)
-        spread = 1.0
-        for t in range(T, 0, -1):
-            now, before = schedule.alpha_bar(t), schedule.alpha_bar(t - 1)
-            alpha = now / before
-            factor = np.sqrt(before) * (1 - alpha) / (1 - now) * denoise(1.0, now)
-            factor += np.sqrt(alpha) * (1 - before) / (1 - now)
-            noise = (1 - alpha) * (1 - before) / (1 - now) if row == 0 else 1 - alpha
-            spread = factor**2 * spread + noise * (t > 1)
-        rows.append(spread / C)
-ratios = np.reshape(rows, (2, 3))
+def sample(num_steps, wide, rng):
+    schedule = NoiseSchedule.linear(num_steps)
+    all_noise = rng.normal(size=(SAMPLES, num_steps))
+    x = all_noise[:, 0]
+    for t in range(num_steps, 0, -1):
+        now, before = schedule.alpha_bar(t), schedule.alpha_bar(t - 1)
+        alpha = now / before
+        factor = np.sqrt(before) * (1 - alpha) / (1 - now) * denoise(1.0, now)
+        factor += np.sqrt(alpha) * (1 - before) / (1 - now)
+        variance = 1 - alpha if wide else (1 - alpha) * (1 - before) / (1 - now)
+        x = factor * x if t == 1 else factor * x + variance**0.5 * all_noise[:, t - 1]
+    return list(x)
 """,
             """
 import torch
-generator = torch.Generator().manual_seed(1)
-table = torch.empty(2, len(COUNTS))
-for column, T in enumerate(COUNTS):
-    schedule = NoiseSchedule.linear(T)
-    x = torch.randn(2, SAMPLES, generator=generator)  # a row for each variance
-    for t in range(T, 0, -1):
+def sample(num_steps, wide, rng):
+    generator = torch.Generator().manual_seed(int(rng.integers(2**40)))
+    schedule = NoiseSchedule.linear(num_steps)
+    x = torch.randn(SAMPLES, generator=generator)
+    for t in range(num_steps, 0, -1):
         now, before, alpha = schedule.alpha_bar(t), schedule.alpha_bar(t - 1), schedule.alpha(t)
         x0_hat = now**0.5 * C / (now * C + 1 - now) * x
         x = (before**0.5 * (1 - alpha) * x0_hat + alpha**0.5 * (1 - before) * x) / (1 - now)
         if t > 1:
             small = (1 - alpha) * (1 - before) / (1 - now)
-            sigma = torch.tensor([small, 1 - alpha]).sqrt()
-            x = x + sigma[:, None] * torch.randn(2, SAMPLES, generator=generator)
-    table[:, column] = x.var(dim=1) / C
-ratios, prediction = table, "narrower"
+            sigma = (1 - alpha if wide else small) ** 0.5
+            x = x + sigma * torch.randn(SAMPLES, generator=generator)
+    return x.requires_grad_()
+prediction = "narrower"
 """,
         ],
         wrong={
@@ -269,16 +266,40 @@ ratios, prediction = table, "narrower"
             "no noise": (swap("if t > 1:", "if False:"), "No noise is added"),
             "ends at t = 2": (swap("range(num_steps, 0, -1)", "range(num_steps, 1, -1)"),
                               "last step is missing"),
-            "not divided": (swap("x.var() / C", "x.var()"), "divide them by C"),
-            "standard deviation": (swap("x.var() / C", "x.std() / np.sqrt(C)"),
-                                   "standard deviations"),
-            "rows exchanged": (swap("(False, True)", "(True, False)"), "rows are exchanged"),
-            "transposed": (swap("for wide in (False, True)])", "for wide in (False, True)]).T"),
-                           "Rows and columns"),
-            "upside down": (swap("x.var() / C", "C / x.var()"), "upside down"),
+            "begins at T - 1": (swap("range(num_steps, 0, -1)", "range(num_steps - 1, 0, -1)"),
+                                None),
+            "no noise at t = 2": (swap("t > 1", "t > 2"), "at t = 2"),
+            "exchanged": (swap("if wide", "if not wide"), "wide = False σ_t² is asked"),
+            "only the small variance": (swap("if wide", "if False"), "True 1 − α_t is asked"),
+            "divided": (swap("return x", "return x / C"), "divided by C"),
+            "the variance": (swap("return x", "return x.var() / C"), "one number for each"),
             "ᾱ for α": (swap("1 - schedule.alpha(t)", "1 - schedule.alpha_bar(t)"),
-                        "has 1 − ᾱ_t where"),
-            "another prediction": (swap('"narrower"', '"equal"'), "contradicts its first row"),
+                        "where 1 − α_t belongs"),
+            "starts as the data": (swap("x = NoiseSchedule.linear(num_steps), rng",
+                                        "x = NoiseSchedule.linear(num_steps), C**0.5 * rng"),
+                                   "variance of the data"),
+            "always 100 steps": (swap("schedule, x =", "num_steps = 100; schedule, x ="), None),
+            "one noise for all": (swap("rng.standard_normal(x.shape)", "rng.standard_normal()"),
+                                  None),
+            "the same noise in every step": ("""
+prediction = "narrower"
+def sample(num_steps, wide, rng):
+    schedule, x = NoiseSchedule.linear(num_steps), rng.standard_normal(SAMPLES)
+    noise = rng.standard_normal(SAMPLES)
+    for t in range(num_steps, 0, -1):
+        x0_hat = denoise(x, schedule.alpha_bar(t))
+        x, variance = schedule.posterior_moments(x0_hat, x, t)
+        variance = 1 - schedule.alpha(t) if wide else variance
+        x = x + np.sqrt(variance) * noise * (t > 1)
+    return x
+""", None),
+            "own generator": (swap("rng.standard", "np.random.default_rng(3).standard"),
+                              "is where it was before"),
+            "global generator": (swap("rng.standard", "np.random.standard"),
+                                 "is where it was before"),
+            "half of it global": (swap("rng.standard_normal(x.shape)",
+                                       "np.random.standard_normal(x.shape)"), "in the same state"),
+            "another prediction": (swap('"narrower"', '"equal"'), "contradicts what it gives"),
             "a prediction in other words": (swap('"narrower"', '"smaller"'), "must be one of"),
         },
     ),

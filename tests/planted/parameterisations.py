@@ -1,4 +1,10 @@
-from planted import Planted, swap
+from planted import Planted, Swap, swap
+
+
+def spread(*texts: str) -> Swap:
+    """`swap` in the last solution without what it asserts of the variances."""
+    return swap(*texts, "assert abs", "assert 1 or abs")
+
 
 PLANTED = {
     "predictions-from-v": Planted(
@@ -215,56 +221,100 @@ def elbo_weights(tau):
     "spread-the-times": Planted(
         right=[
             """
-def batch_losses(tau):
+def spread_times(rng):
+    times = []
+    for _ in range(REPEATS):
+        u = rng.uniform()
+        times.append([(u + i) / BATCH for i in range(BATCH)])
+    return times
+def batch_losses(tau, rng):
     snr = np.exp(FIRST - (FIRST - LAST) * tau)
     # x_0 given x_t is a Gaussian of variance 1/(SNR + 1/C) about the best estimate
     squares = rng.chisquare(D, size=tau.shape) / (snr + 1 / C)
-    return (0.5 * (FIRST - LAST) * snr * squares).mean(axis=1)
-one, two = [], []
-for _ in range(REPEATS):
-    one.append(batch_losses(rng.random((1, BATCH)))[0])
-    two.append(batch_losses((rng.random() + np.arange(BATCH))[None] / BATCH)[0])
-means, variances = [np.mean(one), np.mean(two)], [np.var(one), np.var(two)]
+    return list((0.5 * (FIRST - LAST) * snr * squares).mean(axis=1))
 """,
             """
 import torch
-generator = torch.Generator().manual_seed(3)
-u = torch.rand(REPEATS, 1, generator=generator)
-results = []
-for times in (torch.rand(REPEATS, BATCH, generator=generator),
-              (u + torch.linspace(0, 1, BATCH + 1)[:-1]) % 1.0):
-    lam = FIRST + (LAST - FIRST) * times[..., None]
+def spread_times(rng):
+    u = torch.tensor(rng.random((REPEATS, 1)), dtype=torch.float32)
+    return ((u + torch.linspace(0, 1, BATCH + 1)[:-1]) % 1.0).requires_grad_()
+def batch_losses(tau, rng):
+    generator = torch.Generator().manual_seed(int(rng.integers(2**40)))
+    tau = torch.as_tensor(tau).float()
+    lam = FIRST + (LAST - FIRST) * tau[..., None]
     a2 = torch.sigmoid(lam)
-    x0 = C**0.5 * torch.randn(REPEATS, BATCH, D, generator=generator)
-    noise = torch.randn(REPEATS, BATCH, D, generator=generator)
+    x0 = C**0.5 * torch.randn(*tau.shape, D, generator=generator)
+    noise = torch.randn(*tau.shape, D, generator=generator)
     x0_hat = C * (a2 * x0 + (a2 * (1 - a2)).sqrt() * noise) / (a2 * C + 1 - a2)
     loss = (FIRST - LAST) / 2 * (lam.exp() * (x0 - x0_hat) ** 2).sum(dim=2)
-    results.append(loss.mean(dim=1))
-results = torch.stack(results)
-means, variances = results.mean(dim=1), results.var(dim=1)
+    return loss.mean(dim=1)
+""",
+            """
+def spread_times(rng):
+    times = (rng.random(REPEATS)[:, None] + np.arange(BATCH)) / BATCH
+    return rng.permuted(times, axis=1)
+def batch_losses(tau, rng):
+    results = []
+    for times in tau:
+        snr = np.exp(FIRST + (LAST - FIRST) * times)[:, None]
+        level = snr / (1 + snr)
+        x0 = rng.normal(0, C**0.5, size=(len(times), D))
+        xt = rng.normal(np.sqrt(level) * x0, np.sqrt(1 - level))
+        x0_hat = np.sqrt(level) * C / (level * C + 1 - level) * xt
+        slope = snr * (LAST - FIRST)
+        results.append(np.mean(-0.5 * slope[:, 0] * ((x0 - x0_hat) ** 2).sum(axis=1)))
+    return results
 """,
         ],
         wrong={
-            "no half": (swap("0.5 * ", ""), "½ is missing"),
-            "sign": (swap("(FIRST - LAST) * np.exp", "(LAST - FIRST) * np.exp"), "SNR falls"),
-            "no slope": (swap("0.5 * (FIRST - LAST)", "0.5"), "with respect to τ is missing"),
-            "slope of the logarithm": (swap(" * np.exp(log_snr)", ""), "lacks the SNR itself"),
-            "mean over the components": (swap("np.sum(", "np.mean("), "mean over the components"),
-            "sum over the batch": (swap("losses(tau).mean", "losses(tau).sum"),
+            "no half": (spread("0.5 * (FIRST", "(FIRST"), "½ is missing"),
+            "sign": (spread("(FIRST - LAST) * np.exp", "(LAST - FIRST) * np.exp"), "SNR falls"),
+            "no slope": (spread("0.5 * (FIRST - LAST)", "0.5"), "with respect to τ is missing"),
+            "slope of the logarithm": (spread(" * np.exp(log_snr)", ""), "lacks the SNR itself"),
+            "mean over the components": (spread("np.sum(", "np.mean("), "mean over the components"),
+            "sum over the batch": (spread("return np.mean(", "return np.sum("),
                                    "sum over the batch"),
-            "one time for the batch": (swap("np.arange(BATCH)) / BATCH", "np.zeros(BATCH))"),
-                                       "u was not spread"),
-            "independent twice": (swap("rng.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH",
-                                       "rng.random((REPEATS, BATCH)))"), "of independent times"),
-            "of one sample": (swap("np.var(of_batches, axis=1)",
-                                   "np.var(of_batches, axis=1) * BATCH"), "of one sample"),
-            "standard deviation": (swap("np.var", "np.std"), "standard deviation"),
-            "of the mean of all": (swap("np.var(of_batches, axis=1)",
-                                        "np.var(of_batches, axis=1) / REPEATS"),
-                                   "mean over all batches"),
-            "other order": (swap("(rng.random((REPEATS, BATCH)), spread)",
-                                 "(spread, rng.random((REPEATS, BATCH)))"), "spread times"),
-            "not best": (swap("(level * C + 1 - level)", "(C + 1 - level)"), None),
+            "all samples": (spread("squares, axis=1)", "squares)"), "one number for each batch"),
+            "one time for the batch": (spread("np.arange(BATCH)) / BATCH", "np.zeros(BATCH))"),
+                                       "i is missing"),
+            "independent": (spread("(rng.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH",
+                                 "rng.random((REPEATS, BATCH))"), "times are independent"),
+            "a u for each time": (spread("random((REPEATS, 1))", "random((REPEATS, BATCH))"),
+                                  "u of its own"),
+            "one u for all batches": (spread("rng.random((REPEATS, 1))",
+                                           "rng.random() + np.zeros((REPEATS, 1))"), "same u"),
+            "middle of the interval": (spread("rng.random((REPEATS, 1))",
+                                            "0 * rng.random((REPEATS, 1)) + 0.5"), None),
+            "u not uniform": (spread("rng.random((REPEATS, 1))", "rng.random((REPEATS, 1)) ** 2"),
+                              "not uniform"),
+            "u not divided": (spread("(rng.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH",
+                                   "rng.random((REPEATS, 1)) + np.arange(BATCH) / BATCH"),
+                              "u is not divided"),
+            "ends included": (spread("/ BATCH", "/ (BATCH - 1)"), "divided by n − 1"),
+            "from 1": (spread("np.arange(BATCH)", "np.arange(1, BATCH + 1)"), "from 1 to n"),
+            "fewer batches": (spread("REPEATS, 1", "100, 1"), "shape"),
+            "data of deviation C": (spread("np.sqrt(C) *", "C *"), "not their standard deviation"),
+            "noise of deviation": (spread("np.sqrt(1 - level) *", "(1 - level) *"),
+                                   "variance of the noise"),
+            "not best": (spread("(level * C + 1 - level)", "(C + 1 - level)"), None),
+            "x_t for the estimate": (spread("x0 - gain * xt", "x0 - xt"), None),
+            "one noise for all components": (spread("standard_normal(x0.shape)",
+                                                  "standard_normal((*tau.shape, 1))"),
+                                             "one noise for all components"),
+            "own generator": ("""
+def spread_times(rng):
+    return (np.random.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH
+batch_losses = None
+""", "is where it was before"),
+            "losses with an own generator": (spread("x0 =", "rng = np.random.default_rng(0); x0 ="),
+                                             "is where it was before"),
+            "the expectation": ("""
+def spread_times(rng):
+    return (rng.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH
+def batch_losses(tau, rng):
+    snr = np.exp(FIRST + (LAST - FIRST) * tau)
+    return np.mean(0.5 * (FIRST - LAST) * snr * D / (snr + 1 / C), axis=1)
+""", "is where it was before"),
         },
     ),
 }

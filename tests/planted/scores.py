@@ -64,28 +64,37 @@ def noisy_score(x, alpha_bar, weights, means, variances):
     "langevin-step-bias": Planted(
         right=[
             """
-generator = np.random.default_rng(5)
-x = np.zeros((3, num_chains))
-d = step_sizes[:, None]
-for _ in range(num_steps):
-    x += -d * x / variance + (2 * d) ** 0.5 * generator.normal(size=x.shape)
-measured, limit = np.mean(x**2, axis=1), 1.2
+def langevin(step_size, num_steps, rng):
+    x = [0.0] * num_chains
+    for _ in range(num_steps):
+        noise = rng.normal(0.0, (2 * step_size) ** 0.5, size=num_chains)
+        x = [(1 - step_size / variance) * one + kick for one, kick in zip(x, noise)]
+    return x
+limit = 1.2
 """,
             """
 import torch
-torch.manual_seed(1)
-measured = []
-for d in step_sizes:
-    x = torch.zeros(num_chains)
+def langevin(step_size, num_steps, rng):
+    noise = torch.tensor(rng.standard_normal((num_chains, num_steps)), dtype=torch.float32)
+    x = torch.zeros(num_chains, requires_grad=True)
+    for t in range(num_steps):
+        x = x * (1 - step_size / variance) + noise[:, t] * (2 * step_size) ** 0.5
+    return x
+limit = torch.tensor(2.0, requires_grad=True) * variance
+""",
+            """
+from fractions import Fraction
+from scipy.stats import norm
+def langevin(step_size, num_steps, rng):
+    x = np.zeros((num_chains, 1))
     for _ in range(num_steps):
-        x = x * (1 - d / variance) + torch.randn(num_chains) * (2 * d) ** 0.5
-    measured.append(float(x.var()))
-measured = torch.tensor(measured)
-limit = torch.tensor(2.0) * variance
+        x += -step_size / variance * x
+        x += norm.rvs(scale=np.sqrt(2 * step_size), size=x.shape, random_state=rng)
+    return x[:, 0].tolist()
+limit = Fraction(6, 5)
 """,
         ],
         wrong={
-            "standard deviation": (swap("x.var()", "x.std()"), "standard deviations"),
             "root of delta": (swap("np.sqrt(2 * step_size)", "np.sqrt(step_size)"), "√(2δ)"),
             "no root": (swap("np.sqrt(2 * step_size)", "2 * step_size"), "without the root"),
             "root of 2": (swap("np.sqrt(2 * step_size)", "np.sqrt(2) * step_size"),
@@ -95,16 +104,57 @@ limit = torch.tensor(2.0) * variance
                             "half the step size"),
             "half the drift": (swap("- step_size * x", "- 0.5 * step_size * x"),
                                "drift is half"),
-            "downhill": (swap("x - step_size", "x + step_size"), "run away"),
+            "downhill": (swap("x - step_size", "x + step_size"), "climb the density"),
             "score of N(0, 1)": (swap(" / variance", ""), "another density"),
             "sigma": (swap("/ variance", "/ variance**0.5"), "s where s² belongs"),
             "times the variance": (swap("* x / variance", "* x * variance"), "multiplied by s²"),
-            "no noise": (swap(" + np.sqrt(2 * step_size) * noise", ""), "variance is 0"),
+            "no noise": (swap(" + np.sqrt(2 * step_size) * noise", ""), "two calls in a row"),
             "one noise": (swap("standard_normal(num_chains)", "standard_normal()"),
                           "other noise for each chain"),
-            "not measured": ("measured, limit = np.full(3, variance), 2 * variance",
-                             "for every step size"),
-            "one step": (swap("range(num_steps)", "range(1)"), "one step gives"),
+            "one step": (swap("range(num_steps)", "range(1)"), "one step too few"),
+            "one step less": (swap("range(num_steps)", "range(1, num_steps)"), "too few"),
+            "one step more": (swap("range(num_steps)", "range(num_steps + 1)"), "too many"),
+            "a fifth of the steps": (swap("range(num_steps)", "range(max(2, num_steps // 5))"),
+                                     None),
+            "always 100 steps": (swap("range(num_steps)", "range(100)"), None),
+            "uniform noise": (swap("standard_normal(", "random("), None),
+            "own generator": ("""
+def langevin(step_size, num_steps, rng):
+    x = np.zeros(num_chains)
+    for _ in range(num_steps):
+        noise = np.random.standard_normal(num_chains)
+        x = x - step_size * x / variance + np.sqrt(2 * step_size) * noise
+    return x
+limit = 2 * variance
+""", "is where it was before"),
+            "seeded anew": ("""
+def langevin(step_size, num_steps, rng):
+    rng = np.random.default_rng(0)
+    x = np.zeros(num_chains)
+    for _ in range(num_steps):
+        x = x - step_size * x / variance + np.sqrt(2 * step_size) * rng.normal(size=num_chains)
+    return x
+limit = 2 * variance
+""", "is where it was before"),
+            "seeded in every step": ("""
+def langevin(step_size, num_steps, rng):
+    x = np.zeros(num_chains)
+    seed = rng.integers(1000)
+    for _ in range(num_steps):
+        noise = np.random.default_rng(seed).standard_normal(num_chains)
+        x = x - step_size * x / variance + np.sqrt(2 * step_size) * noise
+    return x
+limit = 2 * variance
+""", None),
+            "the same noise in every step": ("""
+def langevin(step_size, num_steps, rng):
+    x, noise = np.zeros(num_chains), rng.standard_normal(num_chains)
+    for _ in range(num_steps):
+        x = x - step_size * x / variance + np.sqrt(2 * step_size) * noise
+    return x
+limit = 2 * variance
+""", "same noise is added"),
+            "a variance": (swap("return x", "return x.var()"), "shape"),
             "limit s2": (swap("limit = 2 * variance", "limit = variance"), "at once"),
             "limit inverse": (swap("limit = 2 * variance", "limit = 2 / variance"), "inverse"),
             "limit sigma": (swap("limit = 2 * variance", "limit = 2 * variance**0.5"),

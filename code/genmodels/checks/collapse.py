@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from genmodels import gaussian
-from genmodels.exercises import ask, compare, exercise, number, parts
+from genmodels.exercises import array, ask, compare, exercise, need, number, parts, show
 from genmodels.linear_gaussian import LinearGaussian
 
 
@@ -14,9 +14,9 @@ from genmodels.linear_gaussian import LinearGaussian
     right="Use both measures: a KL without activity is a constant that costs nats, and an active "
           "unit with hardly any KL is one that trembles.")
 def active_units(answer):
-    # One dimension each: informs; constant mean; constant σ; trembles too little and just enough;
+    # One dimension each: informs; constant mean; constant σ; varies too little and just enough;
     # is the prior; informs at a large σ.
-    spread = np.array([1.0, 0.0, 0.0, 0.05, 0.12, 0.0, 0.4])
+    spread = np.array([1.0, 0.0, 0.0, 0.095, 0.105, 0.0, 0.4])
     shift = np.array([0.3, 0.7, 0.0, 0.0, 0.0, 0.0, -0.5])
     log_var = np.array([-6.0, 0.0, -1.5, 0.1, 0.0, 0.0, 0.3])
     rng = np.random.default_rng(0)
@@ -27,7 +27,7 @@ def active_units(answer):
     kl = np.array([[gaussian.kl_divergence(m, [[v]], [0.0], [[1.0]])
                     for m, v in zip(means[:, None], np.exp(log_vars))]
                    for means, log_vars in zip(mean, log_var)])  # (n, k)
-    expected, active = kl.mean(axis=0), np.array([1, 0, 0, 0, 1, 0, 1.0])
+    expected = kl.mean(axis=0)
     got_kl, got = parts(ask(answer, mean=mean, log_var=log_var), "the KL", "the active dimensions")
     tested = "n = 40, k = 7"
     compare(got_kl, expected, what="the KL of each dimension, nats", tested=tested, mistakes={
@@ -44,25 +44,33 @@ def active_units(answer):
         "This is the KL of the averages; asked is the average of the KL.": 0.5 * (
             mean.mean(0) ** 2 + np.exp(log_var.mean(0)) - 1 - log_var.mean(0)),
     })
-    var = np.exp(log_var)
-    got = got * 1.0 if isinstance(got, np.ndarray) else got  # compare refuses booleans
-    compare(got, active, what="the list of active dimensions (1 for True)", tested=tested,
-            mistakes={
-        "This uses the mean of the encoder's variances; asked is the variance over the digits of "
-        "its mean.": (var.mean(axis=0) > 0.01) * 1.0,
-        "This uses the mean square of the means: a mean that is the same for every digit informs "
-        "of nothing.": (np.mean(mean**2, axis=0) > 0.01) * 1.0,
-        "This uses the standard deviation; the threshold is one for the variance.":
-            (mean.std(axis=0) > 0.01) * 1.0,
-        "This uses the KL, which a constant mean or a constant σ also raises.":
-            (expected > 0.01) * 1.0,
-        "This uses the variance of h, in which the noise of the encoder is contained.":
-            (mean.var(axis=0) + var.mean(axis=0) > 0.01) * 1.0,
-        "These are the inactive dimensions.": 1 - active,
-        "This is their number; say for each dimension whether it is active.": active.sum(),
-        "This is the variance over the dimensions of a digit; take it over the digits.":
-            (mean.var(axis=1) > 0.01) * 1.0,
-    })
+    compare_active(got, mean, tested)
+
+    mean, log_var = 3 * rng.normal(size=(3, 2)), rng.normal(-4, 5, size=(3, 2))
+    mean[:, 1] = [-8.0, -8.05, -7.97]
+    got_kl, got = parts(ask(answer, mean=mean, log_var=log_var), "the KL", "the active dimensions")
+    compare(got_kl, np.array([np.mean([
+        gaussian.kl_divergence([m], [[math.exp(v)]], [0.0], [[1.0]]) for m, v in zip(*column)])
+        for column in zip(mean.T, log_var.T)]), what="the KL of each dimension, nats",
+            tested="n = 3, k = 2")
+    compare_active(got, mean, "n = 3, k = 2")
+
+
+def compare_active(got, mean, tested):
+    """Refuse a wrong list of active dimensions with the first dimension that is wrong.
+
+    Seven times yes or no fit too many causes to name one.
+    """
+    variances = np.array([np.mean((column - column.mean()) ** 2) for column in mean.T])
+    got, active = array(got, "the list of active dimensions"), variances > 0.01
+    need(got.shape == active.shape, f"tested with {tested}: the list of active dimensions has "
+         f"shape {got.shape}, expected {active.shape}: True or False for each.")
+    need(np.all((got == 0) | (got == 1)), f"tested with {tested}: the list of active dimensions "
+         f"must be of True and False, got {show(got)}.")
+    need(np.any(got != 1 - active), f"tested with {tested}: these are the inactive dimensions.")
+    for i in np.flatnonzero(got != active):
+        need(False, f"tested with {tested}: dimension {i} is called {'in' * (not got[i])}active, "
+             f"and the variance of the encoder's mean over the digits is {variances[i]:.4g} there.")
 
 
 @exercise(
@@ -72,14 +80,15 @@ def active_units(answer):
 def free_nats(answer):
     rng = np.random.default_rng(0)
     ratio = rng.uniform(0.1, 1.9, size=(6, 5))
-    kl = ratio / ratio.mean(axis=0) * [0.12, 0.41, 0.92, 0.31, 0.66]
-    for free in (0.5, 0.25, 0.0):
+    first = ratio / ratio.mean(axis=0) * [0.12, 0.41, 0.92, 0.31, 0.66]
+    second = rng.gamma(1.0, 4.0, size=(4, 2)) * [1.0, 0.1]
+    for kl, free in ((first, 0.5), (first, 0.25), (first, 0.0), (second, 2.0), (second, 50.0)):
         n, k = kl.shape
         average = [sum(kl[i, j] for i in range(n)) / n for j in range(k)]
         cost = sum(value if value > free else free for value in average)
         above = np.array([value > free for value in average])
         gradient = np.tile(above / n, (n, 1))
-        tested = f"n = 6, k = 5, {free:g} free nats"
+        tested = f"n = {n}, k = {k}, {free:g} free nats"
         got, got_gradient = parts(ask(answer, kl=kl, free_nats=free), "the cost", "its gradient")
         plain = float(np.sum(average))
         compare(got, cost, what="the cost, nats", tested=tested, mistakes={
@@ -115,7 +124,7 @@ def free_nats(answer):
     right="Print the first and the last value of every schedule you write: both ends are where "
           "they go wrong.")
 def warm_up_schedules(weight, rate):
-    for num_steps in (40, 60):
+    for num_steps, peak in ((40, 4e-3), (60, 0.3), (20, 2.0)):
         steps = np.arange(num_steps)
         half, rise = num_steps // 2, num_steps // 10
         got = np.array([number(ask(weight, step=step, num_steps=num_steps), "the weight")
@@ -134,7 +143,6 @@ def warm_up_schedules(weight, rate):
                 np.minimum((steps + 1) / num_steps, 0.5),
         })
 
-        peak = 4e-3
         got = np.array([number(ask(rate, step=step, num_steps=num_steps, peak=peak), "the rate")
                         for step in range(num_steps)])
         falls = np.cos(0.5 * np.pi * (steps - rise) / (num_steps - rise)) ** 2  # half a cosine
@@ -173,8 +181,10 @@ def warm_up_schedules(weight, rate):
     right="The KL of a dimension depends on the noise that the decoder is given, and not on the "
           "data alone: compare two models by their KL only at the same σ.")
 def linear_vae_kl(dimension_kl, best_noise_var):
-    values = np.array([5.2, 2.4, 1.15, 0.6, 0.35])
-    for noise_var, k in [(1.5, 3), (0.45, 3), (0.2, 2), (3.3, 4)]:
+    first = np.array([5.2, 2.4, 1.15, 0.6, 0.35])
+    others = np.array([9.1, 7.7, 3.0, 0.9])
+    for values, noise_var, k in [(first, 1.5, 3), (first, 0.45, 3), (first, 0.2, 2),
+                                 (first, 3.3, 4), (others, 2.0, 3), (others, 0.04, 1)]:
         got = ask(dimension_kl, eigenvalues=values, noise_var=noise_var, k=k)
         expected = kl_at_maximum(values, noise_var, k)
         ratio = values[:k] / noise_var
@@ -201,13 +211,13 @@ def linear_vae_kl(dimension_kl, best_noise_var):
                         np.log(np.maximum(values / noise_var, 1)) / 2,
                 })
 
-    for k in (2, 1, 3):
+    for values, k in ((first, 2), (first, 1), (first, 3), (others, 2), (others, 1)):
         best = number(ask(best_noise_var, eigenvalues=values, k=k), "the variance of the noise")
         # Search the maximum of the likelihood with the best W, first roughly, then finely.
         centre, width = 1.0, 3.0
         for _ in range(3):
             grid = centre * np.exp(np.linspace(-width, width, 4001))
-            spectra = np.tile(grid[:, None], (1, 5))  # of the model's covariance
+            spectra = np.tile(grid[:, None], (1, len(values)))  # of the model's covariance
             spectra[:, :k] = np.maximum(spectra[:, :k], values[:k])
             surprise = np.sum(np.log(spectra) + values / spectra, axis=1) / 2
             centre, width = grid[surprise.argmin()], width / 500
@@ -219,7 +229,7 @@ def linear_vae_kl(dimension_kl, best_noise_var):
                     "This is the total of what is left over; every discarded direction has its "
                     "own noise.": rest.sum(),
                     "This averages over all d directions; k of them are not left to the noise.":
-                        rest.sum() / 5,
+                        rest.sum() / len(values),
                     "This is the mean of all the eigenvalues.": values.mean(),
                     "This is the mean of the eigenvalues that are kept.": values[:k].mean(),
                     "This is the largest of the discarded eigenvalues; the others count as well.":
@@ -233,10 +243,11 @@ def linear_vae_kl(dimension_kl, best_noise_var):
 
 def kl_at_maximum(values, noise_var, k):
     """Return the KL of each dimension from the model's own posterior, in a rotated basis."""
-    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
+    d = len(values)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0]
     columns = rotation[:, :k] * np.sqrt(np.maximum(values[:k] - noise_var, 0))
-    model = LinearGaussian(columns, np.zeros(5), noise_var**0.5)
-    encoder, var = model.mean_field(np.eye(5))  # (5, k): the mean is linear in x
+    model = LinearGaussian(columns, np.zeros(d), noise_var**0.5)
+    encoder, var = model.mean_field(np.eye(d))  # (d, k): the mean is linear in x
     spread = np.diag(encoder.T @ (rotation * values) @ rotation.T @ encoder)
     return (spread + var - 1 - np.log(var)) / 2
 

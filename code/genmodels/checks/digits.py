@@ -5,15 +5,16 @@ import math
 import numpy as np
 
 from genmodels import diffusion
+from genmodels.checks import name_mistake
 from genmodels.exercises import (
-    agree,
+    array,
     ask,
+    ask_drawing,
     compare,
     exercise,
     need,
     number,
     show,
-    to_numpy,
 )
 
 
@@ -33,8 +34,9 @@ def network(x, alpha_bars):
 def batch_simple_loss(answer):
     rng = np.random.default_rng(0)
 
-    def batch(*shape):
-        return rng.random(shape), rng.uniform(0.1, 0.9, shape[0]), rng.normal(size=shape)
+    def batch(*shape, levels=None):
+        levels = rng.uniform(0.1, 0.9, shape[0]) if levels is None else np.array(levels)
+        return rng.random(shape), levels, 2 * rng.normal(size=shape)
 
     def expected(images, levels, noise):
         total = 0.0
@@ -78,8 +80,9 @@ def batch_simple_loss(answer):
         "This is the mean norm; the loss has its square.":
             np.sqrt(np.sum(errors**2, axis=(1, 2))).mean(),
     })
-    for shape in [(5, 2, 3), (1, 2, 2)]:
-        images, levels, noise = batch(*shape)
+    # The ends of a schedule, where an offset, a clipped level or a clipped x̂_0 would show.
+    for shape, levels in [((5, 2, 3), None), ((1, 2, 2), None), ((3, 4, 5), [1e-4, 0.5, 0.9999])]:
+        images, levels, noise = batch(*shape, levels=levels)
         got = ask(answer, images=images, alpha_bars=levels, noise=noise, predict_v=network)
         compare(got, expected(images, levels, noise), what="the loss",
                 tested=f"a batch of shape {shape}")
@@ -92,50 +95,62 @@ def batch_simple_loss(answer):
 def drop_labels(answer):
     rng = np.random.default_rng(0)
 
-    def labels_after(labels, share):
-        got = ask(answer, labels=labels, share=share, rng=rng)
-        need(not isinstance(got, tuple | dict) and got.shape == labels.shape,
+    def accepted(got, labels):
+        got = array(got)
+        need(got.shape == labels.shape,
              f"labels of shape {labels.shape} need as many in return, one array.")
         need(got.dtype.kind in "iu", "a label is the row of an embedding, an integer; got "
              f"{got.dtype}.")
         return got
 
-    labels, share = rng.integers(0, 10, 6000), 0.3
-    got = labels_after(labels, share)
-    lost = got != labels
-    need(0 < lost.sum() < len(lost),
-         f"with share = {share}, {'all' if lost.any() else 'none'} of {len(lost):,} labels are "
-         "replaced. Draw for each example, not once for the batch, and compare with the share.")
-    if np.any(got[lost] != 10):
-        value = got[lost][got[lost] != 10][0]
-        need(not np.all(got[lost] == 0), "lost labels became 0, which is the label of a digit: the "
-             "network could not tell 'not told' from a zero.")
-        need(value < 0 or value > 9, f"a lost label became {value}, the label of another digit: "
-             "the network would learn wrong labels.")
-        need(False, f"a lost label became {value}; the embedding has a row for 'not told', and "
-             "this is not it.")
-    error = math.sqrt(share * (1 - share) / len(lost))  # the standard error of the share
-    need(abs(lost.mean() - (1 - share)) > 5 * error,
-         f"with share = {share}, {lost.mean():.3f} of the labels are lost: `share` are kept.")
-    need(abs(lost.mean() - share) < 5 * error,
-         f"with share = {share}, {lost.mean():.3f} of {len(lost):,} labels are lost.")
-    first, second = (labels_after(labels[:200], 0.5) for _ in range(2))
-    need(np.any(first != second), "two calls with one generator lose the same labels: draw from "
-         "`rng`, and do not seed anew in the function.")
+    def labels_after(labels, share):
+        return accepted(ask(answer, labels=labels, share=share, rng=rng), labels)
+
+    labels = rng.integers(0, 10, 4000)
+    got, after = (accepted(each, labels)
+                  for each in ask_drawing(answer, labels=labels, share=0.3, rng=rng))
+    both = np.mean((got != labels) & (after != labels))
+    for share in (0.3, 0.62, 0.04, 0.87):
+        got = got if share == 0.3 else labels_after(labels, share)
+        lost = got != labels
+        need(lost.any(), f"with share = {share}, no label of {len(lost):,} is replaced.")
+        need(not lost.all(), f"with share = {share}, all of {len(lost):,} labels are replaced.")
+        if np.any(got[lost] != 10):
+            value = got[lost][got[lost] != 10][0]
+            need(not np.all(got[lost] == 0), "lost labels became 0, which is the label of a digit: "
+                 "the network could not tell 'not told' from a zero.")
+            need(value < 0 or value > 9, f"a lost label became {value}, the label of another "
+                 "digit: the network would learn wrong labels.")
+            need(False, f"a lost label became {value}; the embedding has a row for 'not told', and "
+                 "this is not it.")
+        error = math.sqrt(share * (1 - share) / len(lost))  # the standard error of the share
+        need(abs(lost.mean() - share) < 5 * error,
+             f"with share = {share}, {lost.mean():.3f} of {len(lost):,} labels are lost.")
+        for half, name in ((labels < 5, "labels 0 … 4"), (np.arange(4000) < 2000, "first half")):
+            # the difference of the shares of two halves has twice the error
+            need(abs(lost[half].mean() - lost[~half].mean()) < 10 * error, f"with share = {share}, "
+                 f"{lost[half].mean():.3f} of the {name} are lost, {lost[~half].mean():.3f} of the "
+                 "others.")
+    # Two calls are independent: five standard errors of the share that both lose.
+    need(abs(both - 0.3**2) < 5 * math.sqrt(0.09 * 0.91 / len(labels)),
+         f"with share = 0.3, two calls in a row lose the same label in {both:.3f} of the cases, "
+         "expected 0.09 of independent draws.")
 
     # Small batches: the number of lost labels must vary, and its mean be share · n.
-    lost = np.array([labels_after(labels[:7], 0.1) == 10 for _ in range(400)])
-    counts = lost.sum(axis=1)
-    need(np.ptp(counts) > 0, f"each of 400 batches of 7 labels, share = 0.1, loses {counts[0]}: a "
-         "fixed number, not an independent draw for each example.")
-    error = math.sqrt(0.1 * 0.9 / 400)  # of the share at one of the 7 places
-    need(np.max(np.abs(lost.mean(axis=0) - 0.1)) < 5 * error,
-         "in 400 batches of 7 labels, share = 0.1, the shares lost at the 7 places are "
-         f"{show(lost.mean(axis=0), most=7)}.")
-    # Independent draws: the variance of the count is 7 · 0.09, its relative error about √(2/400)
-    # and more, since the counts are not Gaussian.
-    need(counts.var() < 2 * 7 * 0.09, "the labels of one batch are lost together: draw for each "
-         "example.")
+    for n, share, batches in ((7, 0.1, 300), (4, 0.75, 150)):
+        lost = np.array([labels_after(labels[:n], share) == 10 for _ in range(batches)])
+        counts, variance = lost.sum(axis=1), n * share * (1 - share)
+        need(np.ptp(counts) > 0, f"each of {batches} batches of {n} labels, share = {share}, loses "
+             f"{counts[0]}: not an independent draw for each example.")
+        error = math.sqrt(share * (1 - share) / batches)  # of the share at one place
+        need(np.max(np.abs(lost.mean(axis=0) - share)) < 5 * error,
+             f"in {batches} batches of {n} labels, share = {share}, the shares lost at the {n} "
+             f"places are {show(lost.mean(axis=0), most=7)}.")
+        # Independent draws: the variance of the count, whose relative error is about
+        # √(2/batches) and more, since the counts are not Gaussian.
+        need(0.5 * variance < counts.var() < 2 * variance, f"in {batches} batches of {n} labels, "
+             f"share = {share}, the number of lost labels has the variance {counts.var():.3f}, "
+             f"expected {variance:.3f} of independent draws for each example.")
     for share, wanted in ((0.0, labels), (1.0, np.full(len(labels), 10))):
         need(np.array_equal(labels_after(labels, share), wanted),
              f"with share = {share:g}, {'some labels are lost' if share == 0 else 'some are kept'}"
@@ -213,7 +228,7 @@ def denoiser(x, alpha_bar):
 def ddim_sampler(answer):
     rng = np.random.default_rng(0)
     alpha_bars = np.array([0.97, 0.8, 0.55, 0.2, 0.03])
-    levels, noise = [1.0, *alpha_bars], rng.normal(size=(3, 2))
+    levels, noise = [1.0, *alpha_bars], 8 * rng.normal(size=(3, 2))  # far beyond [−1, 1]
 
     def step(x, now, before, root=np.sqrt, told=None, divide=True, split_at=None):
         x0_hat = denoiser(x, now if told is None else told)
@@ -221,6 +236,11 @@ def ddim_sampler(answer):
         noise_hat = x - root(split) * x0_hat
         noise_hat = noise_hat / root(1 - split) if divide else noise_hat
         return root(before) * x0_hat + root(1 - before) * noise_hat
+
+    def clipped(x, now, before):
+        x0_hat = np.clip(denoiser(x, now), -1, 1)
+        noise_hat = (x - math.sqrt(now) * x0_hat) / math.sqrt(1 - now)
+        return math.sqrt(before) * x0_hat + math.sqrt(1 - before) * noise_hat
 
     def walk(rule, last=1):
         x = noise
@@ -231,9 +251,8 @@ def ddim_sampler(answer):
     backwards = noise
     for t in range(1, len(levels)):
         backwards = step(backwards, levels[t], levels[t - 1])
-    got, again = (ask(answer, denoiser=denoiser, alpha_bars=alpha_bars, noise=noise)
+    got, again = (array(ask(answer, denoiser=denoiser, alpha_bars=alpha_bars, noise=noise), "x_0")
                   for _ in range(2))
-    need(not isinstance(got, tuple | dict), "return one array, x_0.")
     need(np.array_equal(got, again, equal_nan=True), "two calls with the same noise give different "
          "results. DDIM draws nothing: it goes on with ε̂, not with new noise.")
     right = diffusion.ddim(denoiser, diffusion.NoiseSchedule(alpha_bars), noise)
@@ -253,9 +272,10 @@ def ddim_sampler(answer):
         "This is x̂_0 of the first step: where is the loop?": denoiser(noise, levels[5]),
         "Only x̂_0 is carried on: the part with ε̂ is missing.": walk(
             lambda x, now, before: math.sqrt(before) * denoiser(x, now)),
+        "x̂_0 is clipped to [−1, 1]; the noise then no longer belongs to it.": walk(clipped),
     })
-    noise = rng.normal(size=(2, 4))
-    for chosen in ([0.4], [0.9, 0.3]):
+    noise = 8 * rng.normal(size=(2, 4))
+    for chosen in ([0.4], [0.9, 0.3], np.linspace(0.9999, 1e-3, 12)):
         got = ask(answer, denoiser=denoiser, alpha_bars=np.array(chosen), noise=noise)
         compare(got, diffusion.ddim(denoiser, diffusion.NoiseSchedule(chosen), noise), what="x_0",
                 tested=f"T = {len(chosen)}, noise (2, 4)")
@@ -270,50 +290,68 @@ def frechet(features, others):
     return float(offset @ offset + sum(np.sum(root**2) for root in roots) - 2 * cross)
 
 
+SIZES, PAIRS, FEATURES = np.array([50, 200, 800]), 100, 8  # as in the setup cell
+
+
 @exercise(
     "frechet-floor", kind="explore", difficulty=2, minutes=20,
     right="Which share of the floor comes from the means, and which from the covariances? Change "
           "`num_features` and see which one grows faster.")
-def frechet_floor(floors, power):
-    sizes, pairs, repeats, k = np.array([50, 200, 800]), 100, 150, 8
-    rng = np.random.default_rng(1)
-    drawn = np.array([[frechet(rng.normal(size=(n, k)), rng.normal(size=(n, k)))
-                       for _ in range(repeats)] for n in sizes])
-    mean = drawn.mean(axis=1)
-    # Five standard errors of the difference of two means, of `pairs` and of `repeats` distances.
-    error = 5 * drawn.std(axis=1) * math.sqrt(1 / pairs + 1 / repeats)
-    got = to_numpy(floors, "floors")
-    need(not isinstance(got, tuple | dict) and got.shape == (3,),
-         "`floors` must be three numbers, one for each of `sizes`.")
-    need(not np.all(np.abs(got) < 1e-6), "every floor is 0: the two sets of a pair are the same. "
-         "Draw each of them.")
-    half = (k + k * (k + 1) / 4) / sizes  # to lowest order, a set against the exact distribution
-    for name, undone in {
-            "This is the sum over the pairs; asked for is the mean.": got / pairs,
-            "These are square roots; the Fréchet distance is already a square.": got**2,
-            "This is n times the floor.": got / sizes,
-            "These are the logarithms of the floors.": np.exp(got)}.items():
-        need(not agree(undone, mean, error), f"`floors` came out as {show(got)}. {name}")
-    compare(got, mean, what="`floors`", tested="n = 50, 200, 800 images", error=error, mistakes={
-        "This is the spread of the distances; asked for is their mean.": drawn.std(axis=1),
-        "This is half of it: are both sets of a pair drawn, with n images each?": half,
-        "The sizes are in the reverse order.": mean[::-1],
-    })
-    slope = np.polyfit(np.log(sizes), np.log(mean), 1)[0]
-    # The errors of three floors of about 2 % each, over a range of log 16, and room for a slope
-    # through the first and the last floor.
+def frechet_floor(distances, power):
+    def drawn(n, seed, pairs=PAIRS):
+        """The distances in the usual order of drawing: pair by pair, first set and second."""
+        rng = np.random.default_rng(seed)
+        found = []
+        for _ in range(pairs):
+            first = rng.normal(size=(n, FEATURES))
+            found.append(frechet(first, rng.normal(size=(n, FEATURES))))
+        return np.array(found)
+
+    means, got_means = [], []
+    for seed, n in enumerate(SIZES):
+        asked = {"n": int(n), "rng": np.random.default_rng(seed)}
+        several = ask_drawing(distances, **asked) if seed == 0 else [ask(distances, **asked)]
+        got = array(several[0])
+        tested = f"tested with n = {n}: "
+        need(got.shape == (PAIRS,), f"{tested}the result has shape {got.shape}, expected "
+             f"{(PAIRS,)}, one distance for each of `num_pairs` pairs.")
+        need(np.all(np.isfinite(got)), f"{tested}there are distances that are not finite.")
+        need(np.max(np.abs(got)) > 1e-6, f"{tested}every distance is 0: the two sets of a pair are "
+             "the same. Draw each of them.")
+        need(len(np.unique(got)) == PAIRS, f"{tested}pairs have exactly the same distance: draw "
+             "both sets of every pair anew.")
+        own = drawn(n, 10 + seed, 40)
+        # Five standard errors of the difference of two means.
+        error = 5 * own.std() * math.sqrt(1 / PAIRS + 1 / len(own))
+        if abs(got.mean() - own.mean()) > error:
+            right = drawn(n, seed)
+            name_mistake(got, tested, {
+                "These are square roots; the Fréchet distance is already a square.":
+                    np.sqrt(right),
+                "These are squares of the distances.": right**2,
+                "These are n times the distances.": n * right,
+                "The distances are divided by the number of features.": right / FEATURES,
+            })
+            need(False, f"{tested}the mean of your {PAIRS} distances is {got.mean():.4g}, and that "
+                 "is not right.")
+        spread = got.std() / own.std()
+        need(0.5 < spread < 2, f"{tested}your distances vary by {got.std():.3g}, those of "
+             f"independent pairs by {own.std():.3g}.")
+        means.append(own.mean())
+        got_means.append(got.mean())
+        if seed == 0:
+            calls = [*several, ask(distances, **asked), ask(distances, **asked)]
+            calls = [array(each).mean() for each in calls]
+            # 31 is exceeded by χ² of 3 degrees of freedom once in a million times
+            need(3 * np.var(calls, ddof=1) < 31 * own.var() / PAIRS, f"{tested}the means of "
+                 f"{PAIRS} distances in four calls vary more than those of independent pairs: is a "
+                 "set used in more than one pair?")
+    slope = np.polyfit(np.log(SIZES), np.log(np.add(means, got_means) / 2), 1)[0]
+    # Over a range of log 16, five errors of two floors of 100 and two of 140 distances, each of
+    # which varies by 15 %.
+    error = 5 * 0.15 * math.sqrt(2 / PAIRS + 2 / 140) / math.log(16)
     value = number(power, "`power`")
-    need(abs(value - np.polyfit(np.log(sizes), np.log(mean), 1)[1]) > 0.5,
-         f"`power` is {value:.3f}: this is the intercept, not the slope.")
-    compare(value, slope, what="`power`", error=0.08, mistakes={
-        "A standard error falls so; this distance is a square.": -0.5,
-        "The sign is reversed: the floor falls.": -slope,
-        "The two logarithms have different bases: base 2 for the floor.": slope / math.log(2),
-        "The two logarithms have different bases: base 2 for n.": slope * math.log(2),
-        "This is the slope of the floors themselves, not of their logarithms.":
-            np.polyfit(np.log(sizes), mean, 1)[0],
-    })
-    # 0.05 allows the slope through the first and the last floor, as above.
-    own = np.polyfit(np.log(sizes), np.log(np.abs(got.astype(float))), 1)[0]
-    need(abs(value - own) < 0.05, f"`power` is {value:.3f}, and that is not the slope of your "
-         "`floors`.")
+    compare(value, slope, what="`power`", error=error, mistakes={
+        "A standard error falls so; this distance is a square.": -0.5})
+
+

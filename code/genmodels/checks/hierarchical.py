@@ -4,8 +4,19 @@ import numpy as np
 from scipy.stats import norm
 
 from genmodels import gaussian
+from genmodels.checks import name_mistake
 from genmodels.diffusion import NoiseSchedule
-from genmodels.exercises import ask, compare, exercise, need, number, parts, show, to_numpy
+from genmodels.exercises import (
+    array,
+    ask,
+    ask_drawing,
+    compare,
+    exercise,
+    need,
+    number,
+    parts,
+    show,
+)
 
 # two-layer-elbo ---------------------------------------------------------------------------------
 
@@ -78,9 +89,9 @@ def two_layer_elbo(answer):
             data + independent + prior - q1 - q2,
         "This takes h_2 for a variable of variance u_2 only; the variance of h_1 reaches it too.":
             data + step + prior + 0.5 * b2**2 * u1 - q1 - q2,
-        "The constants log 2π are left out everywhere; there are three in p and two in Q.":
+        "A summand ½ log 2π is missing: there are three such constants in p and two in Q.":
             expected + half_log,
-        "The constants log 2π of the decoder are left out.": expected + 3 * half_log,
+        "Three summands ½ log 2π are missing.": expected + 3 * half_log,
         "The entropies of the encoder are too small by ½ each: the exponent of Q has a mean, too.":
             expected - 1,
         "This is the mean over the examples: return one number for each.": expected.mean(),
@@ -88,6 +99,10 @@ def two_layer_elbo(answer):
         "This takes the given variances for standard deviations.":
             chain_left_side(x, *swapped)[1],
     })
+    x, decoder, encoder = np.array([-3.1, 0.9]), (-0.6, 1.7, 2.1, 0.2), (1.4, 0.9, -1.2, 2.6)
+    compare(ask(answer, x=x, decoder=decoder, encoder=encoder),
+            chain_left_side(x, decoder, encoder)[1], what="the ELBO, nats",
+            tested="other values, of which some are negative or above 1")
     a1, v1, a0, v0 = 1.2, 0.5, 0.7, 0.3
     prior_var = a1**2 + v1  # of h_1
     data_var = a0**2 * prior_var + v0
@@ -145,6 +160,11 @@ def forward_jump(answer):
     test(np.array([3, 1, 6, 2, 4]), "t = [3, 1, 6, 2, 4], T = 7, d = 3")
     test(np.array([7, 1, 5, 7]), "t = [7, 1, 5, 7], T = 7, d = 3")
     test(np.array([6, 2, 1]), "t = [6, 2, 1], T = 7, n = d = 3")
+    alphas = np.array([0.999, 0.98, 0.9, 0.5])
+    factor = np.sqrt(np.array([1.0, 0.999, 0.999 * 0.98, 0.999 * 0.98 * 0.9,
+                               0.999 * 0.98 * 0.9 * 0.5]))
+    variance = 1 - factor**2
+    test(np.array([1, 4, 3, 2, 4, 1]), "t = [1, 4, 3, 2, 4, 1], T = 4, d = 3")
 
 
 # posterior-any-step -----------------------------------------------------------------------------
@@ -162,15 +182,14 @@ def moments_back(x0, xt, now, before, alpha):
           "few steps a good denoiser needs.")
 def posterior_any_step(answer):
     rng = np.random.default_rng(0)
-    alpha_bar = np.concatenate([[1.0], np.cumprod(rng.uniform(0.6, 0.9, size=6))])
-    x0, xt = rng.normal(size=(2, 4, 3))
+    first = np.concatenate([[1.0], np.cumprod(rng.uniform(0.6, 0.9, size=6))])
+    second = np.concatenate([[1.0], np.cumprod(rng.uniform(0.7, 0.99, size=9))])
 
-    def result(s, t):
-        return parts(ask(answer, x0=x0, xt=xt, s=s, t=t, alpha_bar=alpha_bar), "the mean",
-                     "the variance")
-
-    for s, t in ((2, 5), (1, 6), (3, 4)):
-        mean, variance = result(s, t)
+    for s, t, alpha_bar, shape in ((2, 5, first, (4, 3)), (1, 6, first, (4, 3)),
+                                   (3, 4, first, (2, 5)), (4, 9, second, (1, 2))):
+        x0, xt = rng.normal(size=(2, *shape))
+        mean, variance = parts(ask(answer, x0=x0, xt=xt, s=s, t=t, alpha_bar=alpha_bar),
+                               "the mean", "the variance")
         # (x_s, x_t) given x_0 is a Gaussian in two dimensions: condition it.
         link = np.prod(np.sqrt(alpha_bar[s + 1:t + 1] / alpha_bar[s:t]))
         spread_s = 1 - alpha_bar[s]
@@ -214,10 +233,13 @@ def posterior_any_step(answer):
             "This is the square of the variance.": expected_variance**2,
             "The denominator 1 − ᾱ_t is missing.": expected_variance * (1 - now),
         })
-    mean, variance = result(0, 4)
-    compare(mean, x0, what="the mean", tested="s = 0, where x_s is the data")
-    variance = number(variance, "the variance")  # 1 − ᾱ_0 = 0 exactly, in float32 within 1e-7
-    need(abs(variance) < 1e-7, f"at s = 0 the variance must be 0, and is {show(variance)}.")
+    for t in (4, 1):
+        x0, xt = rng.normal(size=(2, 4, 3))
+        mean, variance = parts(ask(answer, x0=x0, xt=xt, s=0, t=t, alpha_bar=first),
+                               "the mean", "the variance")
+        compare(mean, x0, what="the mean", tested=f"s = 0, where x_s is x_0, and t = {t}")
+        variance = number(variance, "the variance")  # 1 − ᾱ_0 = 0 exactly, in float32 within 1e-7
+        need(abs(variance) < 1e-7, f"at s = 0 the variance must be 0, and is {show(variance)}.")
 
 
 # denoising-sum-estimate -------------------------------------------------------------------------
@@ -229,10 +251,11 @@ def posterior_any_step(answer):
           "estimate is noisy. The chapter on parameterisations says what to do about it.")
 def denoising_sum_estimate(answer):
     rng = np.random.default_rng(0)
-    alpha_bar = np.concatenate([[1.0], np.cumprod(rng.uniform(0.7, 0.9, size=6))])
-    schedule, snr = NoiseSchedule(alpha_bar[1:]), alpha_bar[1:] / (1 - alpha_bar[1:])
-    for t in (np.array([3, 5, 4, 2, 5]), np.array([6, 2, 6, 4])):
-        n, d = len(t), 3
+    for steps, d, t in ((6, 3, np.array([3, 5, 4, 2, 5])), (6, 3, np.array([6, 2, 6, 4])),
+                        (11, 2, np.array([2, 11, 7]))):
+        alpha_bar = np.concatenate([[1.0], np.cumprod(rng.uniform(0.7, 0.9, size=steps))])
+        schedule, snr = NoiseSchedule(alpha_bar[1:]), alpha_bar[1:] / (1 - alpha_bar[1:])
+        n = len(t)
         x0, x0_hat, xt = rng.normal(size=(3, n, d))
         terms = []  # by (K2) between the two Gaussians of each example
         for i in range(n):
@@ -241,14 +264,15 @@ def denoising_sum_estimate(answer):
             cov = variance * np.eye(d)
             terms.append(gaussian.kl_divergence(mean, cov, model_mean, cov))
         terms = np.array(terms)
-        expected, steps = 5 * terms, len(alpha_bar) - 1
+        expected = (steps - 1) * terms
         squares = ((x0 - x0_hat) ** 2).sum(axis=1)
         later, log_snr = np.minimum(t, steps - 1), np.log(snr)
+        half = (steps - 1) / 2
         got = ask(answer, x0=x0, x0_hat=x0_hat, t=t, alpha_bar=alpha_bar)
-        compare(got, expected, what="the estimate, nats", tested=f"t = {t.tolist()}, T = 6, d = 3",
-                mistakes={
+        compare(got, expected, what="the estimate, nats",
+                tested=f"t = {t.tolist()}, T = {steps}, d = {d}", mistakes={
             "A factor is missing: this is the term at t; the sum has T − 1 of them.": terms,
-            "This counts T terms; the denoising terms begin at t = 2.": 6 * terms,
+            "This counts T terms; the denoising terms begin at t = 2.": steps * terms,
             "A factor ½ is missing.": 2 * expected,
             "A factor ½ is missing, and the term at t stands for the sum.": 2 * terms,
             "The sign is reversed: a divergence is never negative.": -expected,
@@ -257,83 +281,105 @@ def denoising_sum_estimate(answer):
             "This is the mean over the examples: return one number for each.": expected.mean(),
             "This is the sum over the examples: return one number for each.": expected.sum(),
             "Off by one: this is the weight of t + 1.":
-                2.5 * (snr[t - 1] - snr[later]) * squares,
+                half * (snr[t - 1] - snr[later]) * squares,
             "This has the differences of log SNR; the weight has those of the SNR itself.":
-                2.5 * (log_snr[t - 2] - log_snr[t - 1]) * squares,
+                half * (log_snr[t - 2] - log_snr[t - 1]) * squares,
             "This has SNR(t) where the difference of two SNRs belongs.":
-                2.5 * snr[t - 1] * squares,
+                half * snr[t - 1] * squares,
             "This has the difference of two ᾱ where that of two SNRs belongs.":
-                2.5 * (alpha_bar[t - 1] - alpha_bar[t]) * squares,
-            "This has no weight: it is the squared error, times a constant.": 2.5 * squares,
+                half * (alpha_bar[t - 1] - alpha_bar[t]) * squares,
+            "This has no weight: it is the squared error, times a constant.": half * squares,
             "The squared error is a sum of squares, not its root.":
-                2.5 * (snr[t - 2] - snr[t - 1]) * np.sqrt(squares),
+                half * (snr[t - 2] - snr[t - 1]) * np.sqrt(squares),
             "This is the weight of the noise's error; here the error of x_0 is given.":
-                2.5 * (snr[t - 2] - snr[t - 1]) / snr[t - 1] * squares,
+                half * (snr[t - 2] - snr[t - 1]) / snr[t - 1] * squares,
         })
 
 
 # ancestral-width --------------------------------------------------------------------------------
 
-C, SAMPLES, COUNTS = 0.25, 50_000, (10, 30, 100)  # as in the setup cell of the notebook
+C, SAMPLES = 0.25, 20_000  # as in the setup cell of the notebook
 
 
-def exact_widths(noise=lambda variance, t: variance if t > 1 else 0.0, other=None):
-    """Variance of the samples over C, (2, 3): every step is linear, so variances are mapped.
+def exact_width(num_steps, wide):
+    """Variance of the samples over C: every step is linear, so variances are mapped."""
+    schedule, spread = NoiseSchedule.linear(num_steps), 1.0
+    for t in range(num_steps, 0, -1):
+        level = schedule.alpha_bar(t)
+        x0_hat = np.sqrt(level) * C / (level * C + 1 - level)  # at x_t = 1
+        factor, variance = schedule.posterior_moments([x0_hat], [1.0], t)
+        spread = factor[0] ** 2 * spread
+        if t > 1:
+            spread += 1 - schedule.alpha(t) if wide else variance
+    return spread / C
 
-    `noise` is the variance that is added at t, `other` the variance of the second row.
+
+def ancestral_samples(num_steps, wide, seed, last=1, quiet=1, power=0.5, other=None, start=1.0,
+                      skipped=0):
+    """The samples for one order of drawing: all the starts, then all the noise of a step.
+
+    `last` is the t of the last step, `quiet` that up to which no noise is added, `skipped` the
+    number of steps that are left out at the beginning.
     """
-    rows = []
-    for wide in (False, True):
-        rows.append([])
-        for num_steps in COUNTS:
-            schedule, spread = NoiseSchedule.linear(num_steps), 1.0
-            for t in range(num_steps, 0, -1):
-                level = schedule.alpha_bar(t)
-                x0_hat = np.sqrt(level) * C / (level * C + 1 - level)  # at x_t = 1
-                factor, variance = schedule.posterior_moments([x0_hat], [1.0], t)
-                if wide:
-                    variance = 1 - schedule.alpha(t) if other is None else other(schedule, t)
-                spread = factor[0] ** 2 * spread + noise(variance, t)
-            rows[-1].append(spread / C)
-    return np.array(rows)
+    rng, schedule = np.random.default_rng(seed), NoiseSchedule.linear(num_steps)
+    x = start * rng.standard_normal(SAMPLES)
+    for t in range(num_steps - skipped, last - 1, -1):
+        level = schedule.alpha_bar(t)
+        x0_hat = np.sqrt(level) * C * x / (level * C + 1 - level)
+        x, variance = schedule.posterior_moments(x0_hat, x, t)
+        if wide:
+            variance = 1 - schedule.alpha(t)
+        if wide and other:
+            variance = other(schedule, t)
+        if t > quiet:
+            x = x + variance**power * rng.standard_normal(SAMPLES)
+    return x
 
 
 @exercise(
     "ancestral-width", kind="explore", difficulty=2, minutes=25, identities=("D2", "D3"),
     right="With the best denoiser the model is still not the data: its steps back are Gaussians of "
           "a fixed variance. Try C = 1, where one of the two variances is the true one.")
-def ancestral_width(ratios, prediction):
-    expected = exact_widths()
-    got = to_numpy(ratios, "ratios")
-    cumulative = exact_widths(other=lambda schedule, t: 1 - schedule.alpha_bar(t))
-    need(np.shape(got) != (2, 3) or not np.all(
-        np.abs(got - cumulative) < 5 * np.sqrt(2 / SAMPLES) * cumulative),
-        "the second row has 1 − ᾱ_t where 1 − α_t belongs.")
-    # The relative standard error of a variance of n Gaussian numbers is √(2/n).
-    compare(got, expected, what="the variance of the samples over C",
-            error=5 * np.sqrt(2 / SAMPLES) * float(expected.max()), mistakes={
-        "There is noise in the last step; it returns the mean.":
-            exact_widths(lambda variance, t: variance),
-        "The noise is multiplied by a variance; it needs a standard deviation.":
-            exact_widths(lambda variance, t: variance**2 if t > 1 else 0.0),
-        "No noise is added in the steps.": exact_widths(lambda variance, t: 0.0),
-        "The last step is missing: these are samples of x_1, not of x_0.": x1_widths(),
-        "These are the variances of the samples; divide them by C.": expected * C,
-        "These are ratios of standard deviations.": np.sqrt(expected),
-        "The rows are exchanged.": expected[::-1],
-        "The ratio is upside down: C is divided by the variance.": 1 / expected,
-        "Rows and columns are exchanged.": expected.T,
-    })
+def ancestral_width(sample, prediction):
+    # With one step the start is seen; with more it is forgotten.
+    cases = [(3, False), (10, True), (2, False), (100, False), (30, True), (1, True)]
+    for seed, (num_steps, wide) in enumerate(cases):
+        asked = {"num_steps": num_steps, "wide": wide, "rng": np.random.default_rng(seed)}
+        got = array(ask_drawing(sample, **asked)[0] if seed < 2 else ask(sample, **asked))
+        head = f"tested with T = {num_steps}, wide = {wide}: "
+        need(got.shape == (SAMPLES,), f"{head}the result has shape {got.shape}, expected "
+             f"{(SAMPLES,)}, one number for each sample.")
+        need(np.all(np.isfinite(got)), f"{head}there are samples that are not finite.")
+        ratio, right = got.var() / C, exact_width(num_steps, wide)
+        # five standard errors of a variance and of a mean of independent Gaussian numbers
+        if (abs(ratio - right) > 5 * np.sqrt(2 / SAMPLES) * right
+                or abs(got.mean()) > 5 * np.sqrt(right * C / SAMPLES)):
+            def other(given=(num_steps, wide, seed), **settings):
+                return ancestral_samples(*given, **settings)
+
+            name_mistake(got, head, {
+                "There is noise in the last step; it returns the mean.": other(quiet=0),
+                "The noise is multiplied by a variance; it needs a standard deviation.":
+                    other(power=1),
+                "No noise is added in the steps.": other(quiet=num_steps),
+                "The last step is missing: these are samples of x_1, not of x_0.": other(last=2),
+                "The first step is missing: the chain begins with x_T, at t = T.": other(skipped=1),
+                "No noise is added at t = 2; only the last step, t = 1, has none.": other(quiet=2),
+                "The samples are divided by C; only their variance is.": other() / C,
+                f"The noise has the variance {'σ_t²' if wide else '1 − α_t'}; with wide = {wide} "
+                f"{'1 − α_t' if wide else 'σ_t²'} is asked for.":
+                    other((num_steps, not wide, seed)),
+                "There is 1 − ᾱ_t where 1 − α_t belongs.":
+                    other(other=lambda schedule, t: 1 - schedule.alpha_bar(t)),
+                "There is α_t where 1 − α_t belongs.":
+                    other(other=lambda schedule, t: schedule.alpha(t)),
+                "The chain starts with the variance of the data; x_T has the variance 1.":
+                    other(start=np.sqrt(C)),
+                "The chain starts at 0; x_T is random.": other(start=0.0),
+            })
+            need(False, f"{head}the samples have the mean {got.mean():.4g} and the variance "
+                 f"{ratio:.4g} C, and that is not right.")
     need(isinstance(prediction, str) and prediction in ("narrower", "wider", "equal"),
          'the prediction must be one of "narrower", "wider" and "equal".')
-    need(prediction == "narrower", f"the measurement is right, but the prediction {prediction!r} "
-         "contradicts its first row. Which part of the variance does σ_t² leave out?")
-
-
-def x1_widths():
-    """What `exact_widths` gives if the loop ends at t = 2."""
-    full = exact_widths()
-    for column, num_steps in enumerate(COUNTS):
-        level = NoiseSchedule.linear(num_steps).alpha_bar(1)
-        full[:, column] /= (np.sqrt(level) * C / (level * C + 1 - level)) ** 2  # x̂_0 at x_1 = 1
-    return full
+    need(prediction == "narrower", f"the sampler is right, but the prediction {prediction!r} "
+         "contradicts what it gives with σ_t². Which part of the variance does σ_t² leave out?")

@@ -18,7 +18,7 @@ from genmodels.exercises import ask, compare, exercise, need, number, parts, sho
 def bound_error_bar(answer):
     rng = np.random.default_rng(0)
     names = "the mean of L_K", "its standard error"
-    n, S, K = 6, 24, 4
+    n, S, K = 5, 24, 4
     log_w = rng.normal(-40, 2, size=(n, S)) + rng.normal(0, 6, size=(n, 1))
     groups = logsumexp(log_w.reshape(n, S // K, K), axis=2) - np.log(K)  # (n, S/K)
     others = logsumexp(log_w.reshape(n, K, S // K), axis=1) - np.log(K)
@@ -93,14 +93,18 @@ def bound_error_bar(answer):
     right="Look up the standard deviation of log w of the trained models in the chapter: to "
           "which K does this law send you?")
 def log_normal_weights(answer):
-    tau, gap = np.array([0.5, 0.8, 1.2, 1.6]), 0.08
+    for tau, gap in ((np.array([0.5, 0.8, 1.2, 1.6]), 0.08), (np.array([2.1, 0.3]), 0.5)):
+        log_normal_case(answer, tau, gap)
+
+
+def log_normal_case(answer, tau, gap):
     z = np.linspace(-16, 20, 7201)  # log w = τ z; the trapezoidal rule
     density = norm.pdf(z) * (z[1] - z[0])
     log_w = tau[:, None] * z
     mean, square = np.exp(log_w) @ density, np.exp(2 * log_w) @ density
     elbo_gap, relative = np.log(mean) - log_w @ density, square / mean**2 - 1
     got = parts(ask(answer, tau=tau, gap=gap), "the gap of the ELBO", "the relative variance", "K")
-    tested = "tau = [0.5, 0.8, 1.2, 1.6], gap = 0.08"
+    tested = f"tau = {tau.tolist()}, gap = {gap}"
     compare(got[0], elbo_gap, what="the gap of the ELBO, nats", tested=tested, mistakes={
         "A factor ½ is missing in log E[w].": tau**2,
         "This takes τ for the variance of log w; it is the standard deviation.": tau / 2,
@@ -187,12 +191,17 @@ def bits_of_any_range(answer):
           "one number, makes their figure too good.")
 def held_out_variance(answer):
     rng = np.random.default_rng(0)
-    d, train, test = 11, rng.gamma(3.0, 0.5, size=7), rng.gamma(3.0, 0.7, size=5)
+    for d, train, test in ((11, rng.gamma(3.0, 0.5, size=7), rng.gamma(3.0, 0.7, size=5)),
+                           (784, rng.gamma(9.0, 4.0, size=3), rng.gamma(9.0, 3.0, size=6))):
+        held_out_case(answer, d, train, test)
+
+
+def held_out_case(answer, d, train, test):
     both = np.concatenate([train, test])
     got = parts(ask(answer, train_squares=train, test_squares=test, d=d),
                 "the variance", "the cost")
     var, t = float(np.mean(train)) / d, float(np.mean(test))
-    tested = "7 training images, 5 held-out ones, d = 11"
+    tested = f"{len(train)} training images, {len(test)} held-out ones, d = {d}"
     compare(got[0], var, what="the variance σ²", tested=tested, mistakes={
         "This is the mean squared error of an image; σ² is that of one pixel.": var * d,
         "This is σ; return σ².": math.sqrt(var),
@@ -200,12 +209,12 @@ def held_out_variance(answer):
         "The held-out images are in the fit, too.": both.mean() / d,
         "This is the sum over the images, not the mean.": train.sum() / d,
         "This divides by n − 1; the decoder's mean is not fitted to these images' mean, and the "
-        "minimum is at a plain mean.": train.sum() / (6 * d),
+        "minimum is at a plain mean.": train.sum() / ((len(train) - 1) * d),
         "This is half of it: look again at where the derivative vanishes.": var / 2,
         "This is the precision 1/σ².": 1 / var,
     })
     # an image with the squared error s, from the package's density
-    errors = np.zeros((5, d))
+    errors = np.zeros((len(test), d))
     errors[:, 2] = np.sqrt(test)
     costs = -gaussian.log_density(errors, np.zeros(d), var * np.eye(d))
     cost, log_term = costs.mean(), d / 2 * math.log(2 * math.pi * var)
@@ -232,14 +241,6 @@ def held_out_variance(answer):
     })
 
 
-def covered(a, b):
-    """Return the probability that F is between a and b, by the trapezoidal rule over h."""
-    h = np.linspace(-8, 8, 40_001)
-    lowest, highest = h - 0.11 * norm.ppf(b), h - 0.11 * norm.ppf(a)  # for x, so that a < F < b
-    share = norm.cdf((highest - np.abs(h)) / 0.1) - norm.cdf((lowest - np.abs(h)) / 0.1)
-    return np.trapezoid(norm.pdf(h) * share, h), np.trapezoid(norm.pdf(h) * share * (h > 0), h)
-
-
 @exercise(
     "missed-mode", kind="explore", difficulty=2, minutes=20, identities=("N2",),
     right="Weights know only the region that Q visits; simulated data come from the whole prior. "
@@ -249,41 +250,51 @@ def missed_mode(deficit, coverage):
     h = np.linspace(-8, 8, 40_001)
     joint = norm.pdf(h) * norm.pdf(1.5, np.abs(h), 0.1)
     log_p, seen = (np.log(np.trapezoid(part, h)) for part in (joint, joint * (h > 0)))
-    missing = log_p - seen
-    around = np.linspace(1.5 - 8 * 0.11, 1.5 + 8 * 0.11, 2001)
-    q = norm.pdf(around, 1.5, 0.11)
-    log_w = norm.logpdf(around) + norm.logpdf(1.5, around, 0.1) - np.log(q)
-    elbo = np.trapezoid(q * log_w, around)
-    # five standard errors of log(mean of 100,000 weights), whose relative variance is about 0.04
-    compare(deficit, missing, what="deficit, nats", error=0.003, mistakes={
-        "This is L_K − log p(x), which is negative: the deficit is the other difference.": -missing,
-        "Nothing is missing, it says. If you compare two bounds, both miss the same; if you "
-        "compare with log p(x), its integral needs the negative h, too.": 0.0,
-        "This is L_K − L_1: the weights alone. Compare with log p(x).": seen - elbo,
+    # what the mistakes give with the numbers of the setup cell
+    eps_h, eps_x = np.random.default_rng(0).standard_normal((2, 100_000))
+    drawn = 1.5 + 0.11 * eps_h
+    no_prior = norm.logpdf(1.5, np.abs(drawn), 0.1) - norm.logpdf(drawn, 1.5, 0.11)
+    log_w = no_prior + norm.logpdf(drawn)
+    elbo, bound = log_w.mean(), logsumexp(log_w) - np.log(100_000)
+    # rounding of float32, and of the integral
+    compare(deficit, log_p - bound, what="deficit, nats", error=2e-5, named_within=1e-8, mistakes={
+        "This is L_K − log p(x), which is negative: the deficit is the other difference.":
+            bound - log_p,
+        "The integral p(x) has the positive h only; it needs the negative h, too.": seen - bound,
+        "This is L_K − L_1: the weights alone. Compare with log p(x).": bound - elbo,
         "This is the deficit of the ELBO: average the weights, then take the logarithm.":
             log_p - elbo,
-        "This is in bits.": missing / np.log(2),
+        "This is in bits.": (log_p - bound) / np.log(2),
         "L_K is too large by log K: the sum of the weights is not divided by K.":
-            missing - np.log(100_000),
-        "This is log p(x) itself. Either L_K is not subtracted, or it came out as 0, because the "
-        "weights lack the prior p(h).": log_p,
-        "This is L_K itself.": seen,
+            log_p - bound - np.log(100_000),
+        "This is log p(x) itself: L_K is not subtracted.": log_p,
+        "The weights lack the prior p(h).": log_p - logsumexp(no_prior) + np.log(100_000),
+        "This is L_K itself.": bound,
+        "This is p(x) less the mean weight; the deficit is a difference of logarithms.":
+            np.exp(log_p) - np.exp(bound),
     })
     coverage = number(coverage, "coverage")
     need(0 <= coverage <= 1, f"coverage is a share of the pairs, and came out as {coverage:.4g}.")
-    both, positive = covered(0.1, 0.9)
-    # five binomial standard errors of 100,000 pairs
-    compare(coverage, both, what="coverage", error=5 * math.sqrt(0.25 / 100_000), mistakes={
-        "This is the coverage of the positive h only. The prior makes negative ones as often.":
-            2 * positive,
-        "This is the coverage of samples of Q itself: h must come from the prior, and x from h.":
-            0.8,
-        "This is how often the interval misses h.": 1 - both,
-        "This counts the positive h that are held; the negative ones near 0 count, too.": positive,
-        "This interval is one-sided: 80 % of Q below its end.": covered(0.0, 0.8)[0],
-        "This interval is one-sided: 90 % of Q below its end.": covered(0.0, 0.9)[0],
-        "This is an interval with 90 % of Q: 5 % is outside on each side.": covered(0.05, 0.95)[0],
-        "This is an interval with 60 % of Q: 20 % is outside on each side.": covered(0.2, 0.8)[0],
+    x = np.abs(eps_h) + 0.1 * eps_x
+    F = norm.cdf(eps_h, x, 0.11)
+    held = np.abs(F - 0.5) < 0.4
+    # an end that is rounded to 1.28 standard deviations; two pairs may lie on an end
+    compare(coverage, held.mean(), what="coverage", named_within=2e-5, error=1e-3, mistakes={
+        "This is the coverage of the positive h alone. The prior makes negative ones as often.":
+            held[eps_h > 0].mean(),
+        "The true h is taken to be |h| here; the prior makes negative ones as often.":
+            np.mean(np.abs(norm.cdf(np.abs(eps_h), x, 0.11) - 0.5) < 0.4),
+        "This is how often the interval misses h.": 1 - held.mean(),
+        "This counts the positive h that are held; the negative ones near 0 count, too.":
+            np.mean(held & (eps_h > 0)),
+        "This interval is one-sided: 80 % of Q below its end.": np.mean(F < 0.8),
+        "This interval is one-sided: 90 % of Q below its end.": np.mean(F < 0.9),
+        "This is an interval with 90 % of Q: 5 % is outside on each side.":
+            np.mean(np.abs(F - 0.5) < 0.45),
+        "This is an interval with 60 % of Q: 20 % is outside on each side.":
+            np.mean(np.abs(F - 0.5) < 0.3),
         "This is an interval with one standard deviation to each side.":
-            covered(norm.cdf(-1), norm.cdf(1))[0],
+            np.mean(np.abs(eps_h - x) < 0.11),
+        "The interval has the width of the decoder's noise, 0.1; Q has 0.11.":
+            np.mean(np.abs(norm.cdf(eps_h, x, 0.1) - 0.5) < 0.4),
     })

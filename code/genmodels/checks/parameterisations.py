@@ -3,7 +3,8 @@
 import numpy as np
 
 from genmodels import diffusion
-from genmodels.exercises import ask, compare, exercise, need, parts, show, to_numpy
+from genmodels.checks import name_mistake
+from genmodels.exercises import array, ask, ask_drawing, compare, exercise, need, parts, show
 from genmodels.mixture import GaussianMixture
 
 # predictions-from-v -----------------------------------------------------------------------------
@@ -105,6 +106,10 @@ def denoiser_of_a_data_set(answer):
         "This is E[ε|x_t], not E[x_0|x_t].": (xt - a * expected) / np.sqrt(s2),
         "This is the score.": (a * expected - xt) / s2,
     })
+    data, xt, alpha_bar = 2 * rng.normal(size=(3, 4)), 2 * rng.normal(size=(6, 4)), 0.8
+    narrow = GaussianMixture(np.full(3, 1 / 3), data, np.full((3, 1, 1), 1e-10) * np.eye(4))
+    compare(ask(answer, xt=xt, data=data, alpha_bar=alpha_bar), narrow.denoiser(xt, alpha_bar),
+            what="E[x_0|x_t]", tested="3 points, n = 6, d = 4, ᾱ = 0.8", error=1e-8)
     data = rng.normal(size=(7, 3))
     xt = 0.9 * data[[4, 1, 6, 1, 2]] + 0.02 * rng.normal(size=(5, 3))
     got = ask(answer, xt=xt, data=data, alpha_bar=1 - 1e-6)
@@ -183,7 +188,7 @@ def second_order_tweedie(answer):
     right="It was compared with a short step of the sum in (D5). The simple loss has the weight 1 "
           "for the noise in place of the first function: where does it care less?")
 def continuous_time_weights(answer):
-    tau, h = np.array([0.15, 0.32, 0.55, 0.71, 0.88]), 1e-5
+    tau, h = np.array([0.08, 0.32, 0.55, 0.71, 0.94]), 1e-5
 
     def level(at):
         return np.cos(np.pi * at / 2) ** 2
@@ -200,7 +205,7 @@ def continuous_time_weights(answer):
     noise, v = of_x0 / ratios["noise"], of_x0 / ratios["v"]
     rate = (level(tau - h) - level(tau + h)) / (2 * h)  # −dᾱ/dτ
     pair = parts(ask(answer, tau=tau), "w_ε", "w_v")
-    tested, error = "τ = [0.15, 0.32, 0.55, 0.71, 0.88]", 1e-6  # of the differences: h² and eps/h
+    tested, error = "τ = [0.08, 0.32, 0.55, 0.71, 0.94]", 1e-6  # of the differences: h² and eps/h
     compare(pair[0], noise, what="w_ε", tested=tested, error=error, mistakes={
         "A factor ½ is missing.": 2 * noise,
         "A factor ½ is too many, or log SNR was taken for half of itself.": noise / 2,
@@ -235,64 +240,99 @@ def continuous_time_weights(answer):
 # spread-the-times -------------------------------------------------------------------------------
 
 FIRST, LAST, C, D = 6.0, -8.0, 0.5, 16  # as in the setup cell of the notebook
-BATCH, REPEATS = 64, 2000
+BATCH, REPEATS = 64, 500
 
 
 @exercise(
     "spread-the-times", kind="explore", difficulty=2, minutes=25, identities=("D5",),
     right="The gain costs nothing, and training uses it. It adds to that of a schedule with a low "
           "variance: try a log SNR that falls faster where the loss is small.")
-def spread_the_times(means, variances):
-    def level_mean(tau):
-        """E[loss|τ]: the posterior variance of each component is 1/(SNR + 1/C)."""
-        snr = np.exp(FIRST + (LAST - FIRST) * tau)
-        return 0.5 * (FIRST - LAST) * snr * D / (snr + 1 / C)
+def spread_the_times(spread_times, batch_losses):
+    tau = array(ask_drawing(spread_times, rng=np.random.default_rng(0))[0], "the times")
+    need(tau.shape == (REPEATS, BATCH), f"the times have the shape {tau.shape}, expected "
+         f"{(REPEATS, BATCH)}: a batch in a row.")
+    i = np.arange(BATCH)
+    place = np.sort(tau, axis=1) * BATCH - i  # u, of each time
+    u = place.mean(axis=1)
+    rounding = BATCH * (1e-6 if tau.dtype.itemsize <= 4 else 1e-12)
+    spread = np.ptp(place, axis=1).max() < rounding and np.all((tau >= 0) & (tau <= 1))
+    if not spread:
+        rng, again, each = (np.random.default_rng(0) for _ in range(3))
+        drawn = rng.random((REPEATS, 1))
+        name_mistake(tau, "", {
+            "These times are independent; spread ones have a single u for the batch.":
+                again.random((REPEATS, BATCH)),
+            "Every time has a u of its own; there is a single one for the batch.":
+                (each.random((REPEATS, BATCH)) + i) / BATCH,
+            "All times of a batch are the same: i is missing.": drawn + 0 * i,
+            "u is not divided by n: the times are those of (u + i)/n.": drawn + i / BATCH,
+            "i runs from 0 to n − 1; here it runs from 1 to n.": (drawn + i + 1) / BATCH,
+            "The times are divided by n − 1, not n.": (drawn + i) / (BATCH - 1),
+        })
+        need(False, f"the times of the first batch, sorted, begin with {show(np.sort(tau[0]))}, "
+             "and they are not (u + i)/n with one u.")
+    need(len(np.unique(u.round(9))) > 0.9 * REPEATS, "batches have the same u: draw one for each.")
+    # Five standard errors of the mean and of the variance of uniform numbers: their fourth central
+    # moment is 1/80.
+    need(abs(u.mean() - 0.5) < 5 * np.sqrt(1 / 12 / REPEATS)
+         and abs(u.var() - 1 / 12) < 5 * np.sqrt((1 / 80 - 1 / 144) / REPEATS),
+         f"u has the mean {u.mean():.3f} and the variance {u.var():.4f}; it is not uniform on "
+         "[0, 1).")
 
+    # Batches with all times equal, at three places, and batches of different times.
+    chosen = np.random.default_rng(1).random((REPEATS, BATCH))
+    chosen[:300] = np.repeat([0.12, 0.45, 0.83], 100)[:, None]
+    level_mean = 0.5 * (FIRST - LAST) * signal_to_noise(chosen) * D / (
+        signal_to_noise(chosen) + 1 / C)  # the posterior variance of a component is 1/(SNR + 1/C)
+    right = level_mean.mean(axis=1)
     # |x_0 − x̂_0|² is a sum of D squares of Gaussians: variance 2/D times the square of its mean.
-    grid = (np.arange(BATCH * 100) + 0.5) / (BATCH * 100)
-    at_tau = level_mean(grid)
-    mean, second = at_tau.mean(), np.mean(at_tau**2)
-    over_shifts = at_tau.reshape(BATCH, 100).mean(axis=0)  # mean of a batch's level means, by u
-    inside = 2 / D * second / BATCH
-    expected = np.array([inside + (second - mean**2) / BATCH, inside + over_shifts.var()])
-    same = inside + second - mean**2  # all times of a batch equal
-    both = []
-    for value, what in ((means, "means"), (variances, "variances")):
-        array = to_numpy(value, what)
-        need(not isinstance(array, tuple | dict) and array.shape == (2,),
-             f"{what} must be an array of two numbers, first for independent times, then for "
-             "spread ones.")
-        need(np.all(np.isfinite(array)), f"{what} must be finite, got {show(array)}.")
-        both.append(array.astype(float))
-    got_means, got_variances = both
-    # The relative standard error of a variance of REPEATS numbers, nearly Gaussian.
-    relative = 5 * np.sqrt(2 / REPEATS)
-    need(abs(got_variances[1] - same) > relative * same, "the variance with spread times is "
-         f"{show(got_variances[1])} nats². All times of a batch are the same: u was not spread by "
-         "i.")
-    for i, which in enumerate(("independent", "spread")):
-        compare(got_means[i], mean, what=f"the mean with {which} times, nats",
-                relative=5 * np.sqrt(expected[i] / REPEATS) / mean, mistakes={
-            "A factor ½ is missing.": 2 * mean,
-            "The sign is wrong: the SNR falls.": -mean,
-            "The derivative of the log SNR with respect to τ is missing.": mean / (FIRST - LAST),
+    error = np.sqrt(2 / D * np.sum(level_mean**2, axis=1)) / BATCH
+    got = array(ask_drawing(batch_losses, tau=chosen, rng=np.random.default_rng(2))[0],
+                "the losses")
+    need(got.shape == (REPEATS,), f"the losses have the shape {got.shape}, expected {(REPEATS,)}, "
+         "one number for each batch.")
+    need(np.all(np.isfinite(got)), "there are losses that are not finite.")
+    z = ((got - right) / error).reshape(5, 100)
+    # Five standard errors of the mean of 100 and of the variance of 100, which are nearly Gaussian
+    if np.any(np.abs(z.mean(axis=1)) > 5 / np.sqrt(100)) or np.any(
+            np.abs(z.var(axis=1) - 1) > 5 * np.sqrt(2 / 100)):
+        samples = losses(chosen)
+        in_usual_order = samples.mean(axis=1)
+        name_mistake(got, "tested with given times: ", {
+            "A factor ½ is missing.": 2 * in_usual_order,
+            "The sign is wrong: the SNR falls.": -in_usual_order,
+            "The derivative of the log SNR with respect to τ is missing.":
+                in_usual_order / (FIRST - LAST),
             "The weight lacks the SNR itself: the derivative is that of the SNR, not of its "
-            "logarithm.": 0.5 * (FIRST - LAST) * np.mean(
-                D / (np.exp(FIRST + (LAST - FIRST) * grid) + 1 / C)),
-            "This is the mean over the components; the squared error is their sum.": mean / D,
-            "This is the sum over the batch; the batch's loss is the mean.": mean * BATCH,
+            "logarithm.": (samples / signal_to_noise(chosen)).mean(axis=1),
+            "This is the mean over the components; the squared error is their sum.":
+                in_usual_order / D,
+            "This is the sum over the batch; the batch's loss is the mean.":
+                in_usual_order * BATCH,
+            "This is the variance within a batch; asked is the mean of its samples.":
+                samples.var(axis=1),
+            "C is the variance of the data, not their standard deviation.":
+                losses(chosen, data_std=C).mean(axis=1),
+            "1 − ᾱ is the variance of the noise, not its standard deviation.":
+                losses(chosen, power=1.0).mean(axis=1),
+            "There is one noise for all components; each has its own.":
+                losses(chosen, shared=True).mean(axis=1),
         })
-    for i, which in enumerate(("independent", "spread")):
-        compare(got_variances[i], expected[i], what=f"the variance with {which} times, nats²",
-                relative=relative, mistakes={
-            "This is the variance of one sample; asked is that of a batch's mean.":
-                expected[0] * BATCH,
-            "This is the variance of one sample at its own time: spread times act on a whole "
-            "batch.": inside * BATCH,
-            "This is a standard deviation.": np.sqrt(expected[i]),
-            "This is the variance of the mean over all batches; asked is that of one batch.":
-                expected[i] / REPEATS,
-            "This is the variance of the sum over the batch.": expected[i] * BATCH**2,
-            "This is the variance of independent times.": expected[0],
-            "This is the variance of spread times.": expected[1],
-        })
+        need(False, f"tested with batches at τ = 0.12, 0.45, 0.83: the losses have the means "
+             f"{show(got[:300].reshape(3, 100).mean(axis=1))} and the standard deviations "
+             f"{show(got[:300].reshape(3, 100).std(axis=1))}, and they are not right.")
+
+
+def signal_to_noise(tau):
+    return np.exp(FIRST + (LAST - FIRST) * tau)
+
+
+def losses(tau, data_std=C**0.5, power=0.5, shared=False):
+    """The loss of each sample for one order of drawing: all the data, then all the noise."""
+    rng, snr = np.random.default_rng(2), signal_to_noise(tau)
+    level = (snr / (1 + snr))[..., None]
+    x0 = data_std * rng.standard_normal((*tau.shape, D))
+    noise = rng.standard_normal((*tau.shape, 1 if shared else D))
+    xt = np.sqrt(level) * x0 + (1 - level) ** power * noise
+    x0_hat = np.sqrt(level) * C / (level * C + 1 - level) * xt
+    return 0.5 * (FIRST - LAST) * snr * np.sum((x0 - x0_hat) ** 2, axis=-1)

@@ -7,7 +7,17 @@ from scipy.integrate import quad, solve_ivp
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from genmodels.exercises import agree, ask, compare, exercise, need, number, show, to_numpy
+from genmodels.checks import name_mistake
+from genmodels.exercises import (
+    agree,
+    array,
+    ask,
+    ask_drawing,
+    compare,
+    exercise,
+    need,
+    number,
+)
 from genmodels.mixture import GaussianMixture
 
 
@@ -65,6 +75,12 @@ def mixture_noisy_score(answer):
         "This divides by standard deviations where variances belong.":
             mistaken(spread=np.sqrt(level * variances + 1 - level)),
     })
+    for n, M, d, level in ((4, 4, 1, 0.25), (3, 2, 3, 0.9)):  # other sizes and levels
+        given = {"alpha_bar": level, "weights": rng.dirichlet(np.ones(M)),
+                 "means": 2 * rng.normal(size=(M, d)), "variances": rng.gamma(2.0, 0.4, size=M)}
+        x = 2 * rng.normal(size=(n, d))
+        compare(ask(answer, x=x, **given), exact(x, **given), what="the score",
+                tested=f"n = {n}, M = {M}, d = {d}, ᾱ = {level}")
     far = np.array([[70.0, -50.0], [0.1, 0.2], [-300.0, 20.0]])
     given = {"alpha_bar": 0.97, "weights": np.array([0.6, 0.4]),
              "means": np.array([[1.0, 0.5], [-1.0, 0.2]]), "variances": np.array([0.04, 0.05])}
@@ -76,54 +92,81 @@ def mixture_noisy_score(answer):
             what="the score", tested="n = M = d = 1")
 
 
+S2, CHAINS = 0.6, 20_000  # `variance` and `num_chains` of the setup cell
+
+
 @exercise(
     "langevin-step-bias", kind="explore", difficulty=2, minutes=20,
     right="How many steps does a chain need to forget its start, at the smallest and at the "
           "largest of the three step sizes? Halving the bias costs twice the steps.")
-def langevin_step_bias(measured, limit):
-    s2, deltas, num_chains, num_steps = 0.6, np.array([0.05, 0.2, 0.9]), 20_000, 100
-    s = math.sqrt(s2)
+def langevin_step_bias(langevin, limit):
+    s = math.sqrt(S2)
 
-    def after(a, noise, steps=num_steps):
-        """The variance after some steps x <- a x + noise of that variance, from x = 0."""
-        v = np.zeros(3)
+    def ends(delta, steps, seed, factor=1.0, scale=None, score=-1 / S2, fixed=False):
+        """The chains for one order of drawing: a number for each chain, step after step."""
+        rng, x = np.random.default_rng(seed), np.zeros(CHAINS)
+        scale = math.sqrt(2 * delta) if scale is None else scale
+        noise = rng.standard_normal(CHAINS) if fixed else None
         for _ in range(steps):
-            v = a**2 * v + noise
+            noise = noise if fixed else rng.standard_normal(CHAINS)
+            x = x + factor * delta * score * x + scale * noise
+        return x
+
+    def variance(delta, steps):
+        v = 0.0
+        for _ in range(steps):
+            v = (1 - delta / S2) ** 2 * v + 2 * delta
         return v
 
-    a = 1 - deltas / s2
-    right = after(a, 2 * deltas)
-    error = 5 * math.sqrt(2 / num_chains)  # relative: five standard errors of a variance
-    got = to_numpy(measured, "`measured`")
-    need(not isinstance(got, tuple | dict) and got.shape == (3,),
-         "`measured` must be three numbers, one for each of `step_sizes`.")
-    need(not np.any(got > 100), f"`measured` came out as {show(got)}: the chains run away. The "
-         "drift must climb the density, towards 0.")
-    need(not np.any(np.abs(got) < 1e-9),
-         "a variance is 0: do the steps add noise, other noise for each chain?")
-    compare(got, right, what="`measured`", tested="δ = 0.05, 0.2, 0.9", error=error * right,
-            mistakes={
-        "These are standard deviations.": np.sqrt(right),
-        "The noise has standard deviation √δ; Langevin's has √(2δ).": after(a, deltas),
-        "The noise has standard deviation 2δ, without the root.": after(a, 4 * deltas**2),
-        "The noise has standard deviation √2 δ: the root belongs to both factors.":
-            after(a, 2 * deltas**2),
-        "Drift and noise are those of half the step size.": after(1 - deltas / (2 * s2), deltas),
-        "The drift is half of what it must be.": after(1 - deltas / (2 * s2), 2 * deltas),
-        "The score of N(0, s²) is not −x: the chains sample another density.":
-            after(1 - deltas, 2 * deltas),
-        "The score has s where s² belongs.": after(1 - deltas / s, 2 * deltas),
-        "The score is multiplied by s²; it is divided by it.": after(1 - deltas * s2, 2 * deltas),
-        "This is s² for every step size. Did you run the plain step?": np.full(3, s2),
-        "This is what one step gives.": after(a, 2 * deltas, 1),
-    })
-    compare(number(limit, "`limit`"), 2 * s2, what="`limit`", tested=f"s² = {s2}", mistakes={
-        "At this step the mean goes to 0 at once, and the variance stays finite.": s2,
+    for seed, (delta, steps) in enumerate([(0.2, 2), (0.05, 8), (0.9, 3), (0.3, 40)]):
+        rng = np.random.default_rng(seed)
+        asked = {"step_size": delta, "num_steps": steps, "rng": rng}
+        got = array(ask_drawing(langevin, **asked)[0] if seed < 2 else ask(langevin, **asked))
+        tested = f"δ = {delta}, {steps} steps"
+        need(got.shape == (CHAINS,), f"tested with {tested}: the result has shape {got.shape}, "
+             f"expected {(CHAINS,)}, the ends of `num_chains` chains.")
+        need(np.all(np.isfinite(got)), f"tested with {tested}: there are chains that are not "
+             "finite. The drift must climb the density, towards 0.")
+        need(np.ptp(got) > 0, f"tested with {tested}: all chains end at {got[0]:.4g}. Add noise in "
+             "every step, other noise for each chain.")
+        right = variance(delta, steps)
+        # five standard errors of a variance and of a mean of independent chains
+        if (abs(got.var() - right) > 5 * math.sqrt(2 / CHAINS) * right
+                or abs(got.mean()) > 5 * math.sqrt(right / CHAINS)):
+            name_mistake(got, f"tested with {tested}: ", {
+                "The noise has standard deviation √δ; Langevin's has √(2δ).":
+                    ends(delta, steps, seed, scale=math.sqrt(delta)),
+                "The noise has standard deviation 2δ, without the root.":
+                    ends(delta, steps, seed, scale=2 * delta),
+                "The noise has standard deviation √2 δ: the root belongs to both factors.":
+                    ends(delta, steps, seed, scale=math.sqrt(2) * delta),
+                "Drift and noise are those of half the step size.":
+                    ends(delta, steps, seed, factor=0.5, scale=math.sqrt(delta)),
+                "The drift is half of what it must be.": ends(delta, steps, seed, factor=0.5),
+                "The drift must climb the density, towards 0.":
+                    ends(delta, steps, seed, score=1 / S2),
+                "The score of N(0, s²) is not −x: the chains sample another density.":
+                    ends(delta, steps, seed, score=-1.0),
+                "The score has s where s² belongs.": ends(delta, steps, seed, score=-1 / s),
+                "The score is multiplied by s²; it is divided by it.":
+                    ends(delta, steps, seed, score=-S2),
+                "The same noise is added in every step; draw anew in each.":
+                    ends(delta, steps, seed, fixed=True),
+                "This is one step too few.": ends(delta, steps - 1, seed),
+                "This is one step too many.": ends(delta, steps + 1, seed),
+            })
+            need(False, f"tested with {tested}: the chains have mean {got.mean():.4g} and variance "
+                 f"{got.var():.5g}, and that is not right.")
+        # independent draws: five standard errors of a correlation of neighbours
+        need(abs(np.corrcoef(got[1:], got[:-1])[0, 1]) < 5 / math.sqrt(CHAINS),
+             f"tested with {tested}: neighbouring chains are correlated. Each has its own noise.")
+    compare(number(limit, "`limit`"), 2 * S2, what="`limit`", tested=f"s² = {S2}", mistakes={
+        "At this step the mean goes to 0 at once, and the variance stays finite.": S2,
         "This has s where s² belongs.": 2 * s,
-        "This is the inverse: a narrow density needs small steps.": 2 / s2,
-        "At this step size the variance is too large, but it does not grow.": s2 / 2,
-        "The limit has the unit of a variance; this is its square root.": math.sqrt(2 * s2),
-        "This step size is far beyond the limit.": 4 * s2,
+        "This is the inverse: a narrow density needs small steps.": 2 / S2,
+        "At this step size the variance is too large, but it does not grow.": S2 / 2,
+        "The limit has the unit of a variance; this is its square root.": math.sqrt(2 * S2),
+        "This step size is far beyond the limit.": 4 * S2,
     })
 
 
@@ -133,24 +176,25 @@ def langevin_step_bias(measured, limit):
           "you choose with 20 steps of Euler's method, and which with a poor score?")
 def reverse_drift_eta(answer):
     weights, means, variance = np.array([0.35, 0.65]), np.array([0.9, -1.1]), 0.2
-    tau, beta = 0.3, 0.1 + 19.9 * 0.3
-    x = np.linspace(-2, 1.7, 6)
 
     def level(tau):
         return math.exp(-0.1 * tau - 9.95 * tau**2)
 
-    def distribution(tau):
+    def distribution(x, tau):
         a = level(tau)
         sd = math.sqrt(a * variance + 1 - a)
-        return norm.cdf((x[:, None] - math.sqrt(a) * means) / sd) @ weights
+        return norm.cdf((x - math.sqrt(a) * means) / sd) @ weights
 
-    noisy = GaussianMixture(weights, means[:, None], np.full((2, 1, 1), variance)).noisy(level(tau))
-    score, density = noisy.score(x[:, None]), np.exp(noisy.log_density(x[:, None]))
-    # In one dimension the flow carries the quantiles: v = −(∂F/∂τ)/q, by central differences.
     h = 1e-4
-    flow = -((distribution(tau + h) - distribution(tau - h)) / (2 * h) / density)[:, None]
-    x = x[:, None]
-    for eta in (0.6, 0.0, 1.0, 2.0):
+    for tau, eta, columns in ((0.3, 0.6, 1), (0.3, 0.0, 1), (0.12, 1.0, 2), (0.45, 2.0, 3)):
+        x, beta = np.linspace(-2, 1.7, 6)[:, None], 0.1 + 19.9 * tau
+        noisy = GaussianMixture(weights, means[:, None], np.full((2, 1, 1), variance)).noisy(
+            level(tau))
+        score, density = noisy.score(x), np.exp(noisy.log_density(x))
+        # In one dimension the flow carries the quantiles: v = −(∂F/∂τ)/q, by central differences.
+        flow = -((distribution(x, tau + h) - distribution(x, tau - h)) / (2 * h) / density)
+        # independent components with this density, in as many dimensions as there are columns
+        x, score, flow = (each.reshape(-1, columns) for each in (x, score, flow))
         # In backward time the Fokker-Planck equation has the diffusion ½ η² β ∂²q/∂x².
         right = flow - 0.5 * eta**2 * beta * score
         ode, linear = -0.5 * beta * (x + score), -0.5 * beta * x
@@ -176,7 +220,7 @@ def reverse_drift_eta(answer):
         }
         got = ask(answer, x=x, score=score, beta=beta, eta=eta)
         # of the central differences: h² times a third derivative of F over a density
-        compare(got, right, what="f", tested=f"β = {beta:.2f}, η = {eta:g}, x (6, 1)",
+        compare(got, right, what="f", tested=f"β = {beta:.2f}, η = {eta:g}, x {x.shape}",
                 mistakes=mistakes, error=1e-5)
 
 
@@ -224,6 +268,7 @@ def flow_log_likelihood(answer):
             even = even + divergence(even_end, tau) / (len(taus) - 1)
             even_end = even_end + velocity(even_end, tau) / (len(taus) - 1)
         normal = norm.logpdf(end)
+        euler = normal + integral
         compare(got, right, what=what, tested="five points", error=error, mistakes={
             "The integral of the divergence has the wrong sign: where paths spread, the density "
             "falls on the way to the noise.": normal - integral,
@@ -233,12 +278,12 @@ def flow_log_likelihood(answer):
             "The normal density is evaluated at the data; it belongs to the end of the path.":
                 norm.logpdf(x) + integral,
             "The constant ½ log 2π of the normal density is missing.":
-                right + 0.5 * math.log(2 * math.pi),
+                euler + 0.5 * math.log(2 * math.pi),
             "The constant log 2π of the normal density lacks its ½.":
-                right - 0.5 * math.log(2 * math.pi),
-            "The square in the normal density lacks its ½.": right - 0.5 * end**2,
-            "This is a probability density, not its logarithm.": np.exp(right),
-            "This is −log p: the sign is reversed.": -right,
+                euler - 0.5 * math.log(2 * math.pi),
+            "The square in the normal density lacks its ½.": euler - 0.5 * end**2,
+            "This is a probability density, not its logarithm.": np.exp(euler),
+            "This is −log p: the sign is reversed.": -euler,
             "The divergence is evaluated at the data for all times; it belongs to the path.":
                 normal + fixed,
             "The steps are taken to be equal; those of `taus` are not.":
@@ -246,11 +291,16 @@ def flow_log_likelihood(answer):
             "The steps are missing in the integral of the divergence.":
                 normal + summed,
         })
-    x = np.array([0.5, -2.1])
-    taus = np.linspace(0, 1, 1501)
-    got = ask(answer, x=x, velocity=velocity, divergence=divergence, taus=taus)
-    compare(got, mixture.log_density(x[:, None]), what=what, error=error,
-            tested="two points and other times")
+    # A velocity κ x − m, the same at all times: with these steps every method of first order is
+    # within 0.01, and none of the steps may be left out, neither in the path nor in the integral.
+    growth, shift = 0.6, 4.0
+    x = np.array([2.51, 3.12, 3.61])
+    end = (x - shift / growth) * math.exp(growth) + shift / growth
+    taus = np.concatenate([[0.0], 0.05 + 0.9 * np.linspace(0, 1, 401) ** 1.2, [1.0]])
+    got = ask(answer, x=x, velocity=lambda x, tau: growth * x - shift,
+              divergence=lambda x, tau: growth + 0 * x, taus=taus)
+    compare(got, norm.logpdf(end) + growth, what=what, error=error,
+            tested="the velocity 0.6 x − 4 and 402 steps, of which the first and the last are long")
 
 
 @exercise(
