@@ -1,7 +1,10 @@
 """Write the register of identities, chapters/appendix/identities.md, from chapters and tests.
 
 An identity with the ID B2 is an equation `$$ … $$ (B2)` in a chapter, a cell tagged `identity-B2`
-that asserts it, and tests called `test_B2_…`.
+that asserts it, and tests called `test_B2_…`. What it presupposes is a paragraph of the chapter
+that begins with `**Conditions (B2).**`, or with `**Conditions.**` in the cell of the equation if
+that is the only labelled one there. A colon may stand for the full stop, and the asterisks may
+be left out.
 """
 
 import json
@@ -22,6 +25,9 @@ REQUIRED += ["H1", "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8"]
 DISPLAYED = re.compile(r"\$\$(.+?)\$\$(?:[ \t]*\(([^()\s]+)\))?", re.DOTALL)
 ID = re.compile(r"[A-Z]\d+")
 TAG = re.compile(r"identity-([A-Z]\d+)")
+CONDITIONS = re.compile(  # (B2, B3) if it is there, and the paragraph
+    r"^(?:\*\*)?Conditions(?: \(([A-Z]\d+(?:(?:, | and )[A-Z]\d+)*)\))?[.:](?:\*\*)?\s+(.+?)"
+    r"(?=\n[ \t]*\n|\Z)", re.MULTILINE | re.DOTALL)
 TEST = re.compile(r"^\s*def (test_([A-Z]\d+)_\w+)", re.MULTILINE)
 
 INTRODUCTION = """\
@@ -31,7 +37,7 @@ INTRODUCTION = """\
 
 Each identity is derived in a chapter, where the equation carries its ID and the cells with the tag
 named here assert it; their number stands in parentheses. The unit tests check the same identity on
-other, random inputs.
+other, random inputs. What an identity presupposes stands with it as its conditions.
 """
 
 
@@ -50,11 +56,12 @@ class Cell(NamedTuple):
 
 
 class Register(NamedTuple):
-    """For each ID its equations, the cells tagged with it and the names of its unit tests."""
+    """For each ID its equations, the cells tagged with it, its unit tests and its conditions."""
 
     equations: dict[str, list[Equation]]
     cells: dict[str, list[Cell]]
     tests: dict[str, list[str]]
+    conditions: dict[str, list[str]]
 
 
 def notebooks() -> list[Path]:
@@ -78,16 +85,38 @@ def title_of(chapter: Path) -> str:
     raise ValueError(f"{chapter}: a chapter starts with a heading '# …', found none")
 
 
+def equations_in(source: str) -> list[tuple[str, str]]:
+    """Return (ID, TeX) of each labelled equation of a text cell."""
+    found = DISPLAYED.findall(source)
+    return [(label, tex.strip()) for tex, label in found if ID.fullmatch(label)]
+
+
+def conditions_in(source: str) -> list[tuple[str, str]]:
+    """Return (ID, paragraph) for each identity whose conditions a text cell states.
+
+    Raises:
+        ValueError: a paragraph names no identity, and the cell has not exactly one.
+    """
+    found = []
+    for named, paragraph in CONDITIONS.findall(source):
+        labels = ID.findall(named) or [label for label, _ in equations_in(source)]
+        if not named and len(labels) != 1:
+            raise ValueError("conditions must name their identity, as in '**Conditions (B2).**', "
+                             f"where a cell has {len(labels)} of them: {paragraph[:60]!r}")
+        found += [(label, paragraph) for label in labels]
+    return found
+
+
 def read_register() -> Register:
-    """Collect labelled equations, tagged cells and unit tests from the repository."""
-    register = Register({}, {}, {})
+    """Collect labelled equations, tagged cells, unit tests and conditions from the repository."""
+    register = Register({}, {}, {}, {})
     for chapter in notebooks():
         for cell in cells_of(chapter):
             if cell["cell_type"] == "markdown":
-                for tex, label in DISPLAYED.findall(cell["source"]):
-                    if ID.fullmatch(label):
-                        equation = Equation(tex.strip(), chapter)
-                        register.equations.setdefault(label, []).append(equation)
+                for label, tex in equations_in(cell["source"]):
+                    register.equations.setdefault(label, []).append(Equation(tex, chapter))
+                for label, paragraph in conditions_in(cell["source"]):
+                    register.conditions.setdefault(label, []).append(paragraph)
             for tag in cell["metadata"].get("tags", []):
                 if match := TAG.fullmatch(tag):
                     register.cells.setdefault(match[1], []).append(Cell(cell["source"], chapter))
@@ -107,6 +136,8 @@ def entry(label: str, register: Register) -> str:
     lines = [f"## {label}", ""]
     for equation in register.equations.get(label, []):
         lines += [f"$$\n{equation.tex}\n$$", ""]
+        for paragraph in register.conditions.get(label, []):
+            lines += [f"**Conditions.** {paragraph}", ""]
         lines += [f"* Derived in {link_to(equation.chapter)}: equation ({label})."]
     places = Counter(cell.chapter for cell in register.cells.get(label, []))
     cells = [f"{link_to(chapter)} ({count})" for chapter, count in places.items()]
@@ -125,5 +156,8 @@ def page(register: Register) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(read_register()), encoding="utf-8")
+    found = read_register()
+    PAGE.write_text(page(found), encoding="utf-8")
     print(f"Wrote {PAGE.relative_to(ROOT)}")
+    without = [label for label in found.equations if label not in found.conditions]
+    print(f"Identities without conditions: {', '.join(without) or 'none'}")
