@@ -15,6 +15,7 @@ with one thread; the milliseconds alone, with all threads.
 import argparse
 import concurrent.futures
 import datetime
+import functools
 import json
 import math
 import multiprocessing
@@ -40,7 +41,8 @@ from genmodels.sample_quality import (
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, NUM_IMAGES, NUM_REAL = (0, 1, 2), 300, 2000
-NUM_COUNTED, NUM_TENTHS = 10_000, 10  # training digits of the decoder; parts of the test digits
+NUM_COUNTED, NUM_TENTHS = 5000, 10  # training digits of the decoder; parts of the test digits
+NUM_DECODED = 1000  # test digits for the comparison of decoders
 NUM_CHOICES, NUM_FLOORS = 10, 16  # of real digits; of sets of NUM_IMAGES real ones
 LATENT_DIM = 16  # of the VAE
 STEPS = (10, 20, 50, 100, 1000)
@@ -53,7 +55,7 @@ ROWS = {"test digits": ("digits", 0, None), "VAE": ("vae", 0, None),
         "ancestral, 50 steps": ("ancestral", 50, None),
         "ODE solver, tolerance 1e-3": ("ode", 0, None),
         **{f"guided, weight {w:g}": ("ddim", GUIDANCE_STEPS, w) for w in WEIGHTS}}
-CHOICE_ROWS = ("test digits", "VAE", "DDIM, 50 steps", "guided, weight 1")
+CHOICE_ROWS = ("test digits", "VAE", "DDIM, 10 steps")
 
 
 def make_images(name: str, seed: int, num_images: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -85,12 +87,19 @@ def make_images(name: str, seed: int, num_images: int) -> tuple[np.ndarray, np.n
     return np.clip((x + 1) / 2, 0, 1).astype(np.float32), labels
 
 
+@functools.cache
+def classifier_and_features() -> tuple[Classifier, np.ndarray, np.ndarray]:
+    """The classifier, and features (60,000, 32) and (10,000, 32) of training and test digits."""
+    digits, classifier = load_mnist(), Classifier()
+    trained.load(classifier, "classifier")
+    return classifier, *(classifier.features(images.astype(np.float32) / 255)
+                         for images in (digits.train_images, digits.test_images))
+
+
 def measure_images(name: str, seed: int) -> dict:
     """Fréchet distance, precision, recall, accuracy of one row and seed."""
     torch.set_num_threads(1)
-    digits, classifier = load_mnist(), Classifier()
-    trained.load(classifier, "classifier")
-    real = classifier.features(digits.train_images.astype(np.float32) / 255)  # (60,000, 32)
+    classifier, real, _ = classifier_and_features()
     images, labels = make_images(name, seed, NUM_IMAGES)
     features = classifier.features(images)
     some = np.random.default_rng(0).choice(len(real), NUM_REAL, replace=False)
@@ -107,9 +116,7 @@ def measure_choices(name: str) -> dict:
     Also the precision without the 1 % of the real digits that lie farthest from their neighbours.
     """
     torch.set_num_threads(1)
-    digits, classifier = load_mnist(), Classifier()
-    trained.load(classifier, "classifier")
-    real = classifier.features(digits.train_images.astype(np.float32) / 255)
+    classifier, real, _ = classifier_and_features()
     features = np.concatenate([classifier.features(make_images(name, seed, NUM_IMAGES)[0])
                                for seed in SEEDS])  # (900, 32)
     row = {"precision": [], "recall": [], "trimmed": [], "length": [
@@ -119,7 +126,7 @@ def measure_choices(name: str) -> dict:
         precision, recall = precision_and_recall(some, features)
         radii = np.partition(cdist(some, some), 3, axis=1)[:, 3]  # the 0th is the point itself
         within = cdist(some, features) <= radii[:, None]  # (2000, 900)
-        assert within.any(axis=0).mean() == precision
+        assert within.any(axis=0).mean() == precision  # the same sets
         row["precision"].append(precision)
         row["recall"].append(recall)
         row["trimmed"].append(float(within[radii <= np.quantile(radii, 0.99)].any(axis=0).mean()))
@@ -129,10 +136,7 @@ def measure_choices(name: str) -> dict:
 def measure_floors() -> dict:
     """Fréchet distances to the training digits of sets of real digits from different places."""
     torch.set_num_threads(1)
-    digits, classifier = load_mnist(), Classifier()
-    trained.load(classifier, "classifier")
-    real = classifier.features(digits.train_images.astype(np.float32) / 255)
-    test = classifier.features(digits.test_images.astype(np.float32) / 255)
+    _, real, test = classifier_and_features()
     floors = {}
     for name, pool in (("first half of the test digits", test[:5000]),
                        ("second half of the test digits", test[5000:]),
@@ -150,16 +154,18 @@ def elbo_samples(denoiser, schedule: NoiseSchedule, x0: np.ndarray, rng: np.rand
     Of the denoising terms one of the first quarter of all times is drawn, one of the second, …:
     unbiased for their sum. Digits that share no draw are independent, and so are their values.
     """
+    first = diffusion.elbo_terms(denoiser, schedule, x0, rng, times=[], decoder=decoder)
     strata = np.array_split(np.arange(2, schedule.num_steps + 1), 4)
-    sizes = np.array([len(stratum) for stratum in strata])
-    rows = []
-    for image in x0:
-        times = [int(rng.choice(stratum)) for stratum in strata]
-        got = diffusion.elbo_terms(denoiser, schedule, image[None], rng, times=times,
-                                   decoder=decoder)
-        rows.append([-got.reconstruction[0], got.prior_matching[0],
-                     got.denoising_matching[0] @ sizes])
-    return np.array(rows)
+    times = np.stack([rng.choice(stratum, len(x0)) for stratum in strata], axis=1)  # (n, 4)
+    matching = np.empty(times.shape)
+    for t in np.unique(times).tolist():  # digits that happen to have the same level, at once
+        rows, columns = np.nonzero(times == t)
+        mean, variance = schedule.forward_moments(x0[rows], t)
+        xt = mean + math.sqrt(variance) * rng.standard_normal(mean.shape)
+        squares = ((x0[rows] - denoiser(xt, schedule.alpha_bar(t))) ** 2).sum(axis=(1, 2))
+        matching[rows, columns] = 0.5 * (schedule.snr(t - 1) - schedule.snr(t)) * squares  # D5
+    sizes = [len(stratum) for stratum in strata]
+    return np.stack([-first.reconstruction, first.prior_matching, matching @ sizes], axis=1)
 
 
 def measure_bits(name: str) -> dict:
@@ -189,6 +195,7 @@ def measure_bits(name: str) -> dict:
     grey = grey_decoder(counts / counts.sum())
     test = test[rng.permutation(len(test))]
     terms = elbo_samples(denoiser, schedule, test, rng, counted) / (784 * math.log(2))
+    test = test[:NUM_DECODED]
     x1, estimates = noisy_and_denoised(test)
     decoders = -np.stack([
         grey(test, x1 / math.sqrt(schedule.alpha_bar(1)), variance),
@@ -244,9 +251,9 @@ def report(results: dict) -> str:
         cells = " | ".join(f"{mean:.4f} ± {error:.4f}" for mean, error in row["terms"].values())
         lines.append(f"| {name} | {cells} |")
     lines += ["", f"The standard error against the spread of {NUM_TENTHS} repetitions: the test "
-              "digits in random order, cut in ten.",
-              "The standard deviation of the ten means, over √10, estimates the error of the whole, "
-              f"to ±{1 / math.sqrt(2 * (NUM_TENTHS - 1)):.0%} of itself.", "",
+              "digits in random order, cut in ten. The",
+              "standard deviation of the ten means, over √10, estimates the error of the whole, to "
+              f"±{1 / math.sqrt(2 * (NUM_TENTHS - 1)):.0%} of itself.", "",
               "| weights | standard error of \"in all\" | from the ten means |",
               "| --- | --- | --- |"]
     for name, row in sorted(results["bits"].items(), reverse=True):
@@ -258,8 +265,8 @@ def report(results: dict) -> str:
     lines += ["", "The last step, from x_1 to grey levels. The noise of x_1/√α̅_1 has the standard "
               f"deviation of {width:.2f} level spacings, so x_1 does",
               f"not tell the level, and {first['reconstruction'][0] / first['in all'][0]:.0%} of "
-              "all bits are spent here. Three decoders of the same x_1, and what is",
-              "saved against the first, in bits a pixel:", "",
+              f"all bits are spent here. Three decoders of the same x_1, for {NUM_DECODED:,} of",
+              "the test digits, and what is saved against the first, in bits a pixel:", "",
               "| weights | decoder | reconstruction | saved |", "| --- | --- | --- | --- |"]
     for name, row in sorted(results["bits"].items(), reverse=True):
         for decoder, (mean, error, gain, gain_error) in row["decoders"].items():
@@ -268,14 +275,14 @@ def report(results: dict) -> str:
     lines += ["", "## Images", "",
               f"{len(SEEDS)} seeds of {NUM_IMAGES} images each. Fréchet distance to the 60,000 "
               f"training digits; precision and recall against {NUM_REAL}",
-              "of them, the same in all rows, 3 neighbours. Fréchet distance and recall: ± standard "
-              "error over the seeds, of which three tell",
-              "it only to about a half. Precision and accuracy are shares of "
+              "of them, the same in all rows, 3 neighbours. Fréchet distance and recall: ± "
+              "standard error over the seeds,",
+              "which three seeds tell only to about a half. Precision and accuracy are shares of "
               f"{len(SEEDS) * NUM_IMAGES} images: with Wilson's interval of 95 %, for these real",
               "digits. The first row is the floor: test digits, as many as were made, at random. "
               "Guided images can fall below it:",
-              "they have equal numbers of all digits, and the test digits are by other writers than "
-              "the training digits. Network:",
+              "they have equal numbers of all digits, and the test digits are by other writers "
+              "than the training digits. Network:",
               "unet-simple. Accuracy: the share in which the classifier sees the digit asked for "
               "(weight 0 ignores it).",
               f"Milliseconds: batches of 50, {results['threads']} threads.", "",
@@ -304,8 +311,8 @@ def report(results: dict) -> str:
               f"{NUM_CHOICES} choices of {NUM_REAL} training digits: mean, and from the",
               "smallest to the largest. Recall grows with the number of images, so it is larger "
               "here than above. Trimmed: precision without",
-              "the 1 % of the real digits that lie farthest from their third neighbour. Length: the "
-              "mean |φ|, of the training digits "
+              "the 1 % of the real digits that lie farthest from their third neighbour. Length: "
+              "the mean |φ|, of the training digits "
               f"{next(iter(results['choices'].values()))['length'][0]:.1f}.", "",
               "| images | precision | trimmed | recall | length |",
               "| --- | --- | --- | --- | --- |"]
@@ -335,7 +342,7 @@ def main() -> None:
     trained.load(classifier, "classifier")
     guesses = classifier.classify(digits.test_images.astype(np.float32) / 255)
     results["classifier_right"] = [int(np.sum(guesses == digits.test_labels)), len(guesses)]
-    results |= {"date": datetime.date.today().isoformat(), "threads": torch.get_num_threads()}
+    results["date"] = datetime.date.today().isoformat()
 
     def save():
         results["images"] = {name: results["images"][name] for name in ROWS
@@ -349,12 +356,12 @@ def main() -> None:
         jobs += [("choices", name, pool.submit(measure_choices, name))
                  for name in CHOICE_ROWS if name not in results["choices"]]
         if not results["floors"]:
-            results["floors"] = pool.submit(measure_floors).result()
+            jobs.append(("floors", None, pool.submit(measure_floors)))
         images = {name: {seed: pool.submit(measure_images, name, seed) for seed in SEEDS}
                   for name in ROWS if name not in results["images"]}
         for key, name, future in jobs:
-            results[key][name] = future.result()
-            print(f"{name}: {results[key][name]}", flush=True)
+            results[key] |= future.result() if name is None else {name: future.result()}
+            print(f"{key}, {name}: done", flush=True)
             save()
         for name, seeds in images.items():
             results["images"][name] = {seed: future.result() for seed, future in seeds.items()}
@@ -363,6 +370,7 @@ def main() -> None:
     for name in ROWS:  # with nothing beside it
         if name != "test digits" and name not in results["milliseconds"]:
             results["milliseconds"][name] = milliseconds(name)
+            results["threads"] = torch.get_num_threads()
             print(f"{name}: {results['milliseconds'][name]:.3g} ms a sample", flush=True)
     save()
     path.with_suffix(".md").write_text(report(results), encoding="utf-8")
