@@ -18,8 +18,8 @@ from scipy.special import logsumexp
 from genmodels.gaussian import finite_array
 from genmodels.training import check_positive_int
 
-__all__ = ["LOG_SNR_RANGE", "Batch", "check_labels", "denoiser", "draw_batch", "grey_decoder",
-           "log_snr_at"]
+__all__ = ["LOG_SNR_RANGE", "Batch", "check_labels", "counted_decoder", "denoiser", "draw_batch",
+           "grey_decoder", "log_snr_at"]
 
 NO_LABEL = 10  # the label of a digit that has none
 LOSSES = ("simple", "elbo")
@@ -146,11 +146,12 @@ def check_channels(channels: Any) -> tuple[int, int, int]:
 
 
 def grey_decoder(shares: ArrayLike) -> Callable[[np.ndarray, np.ndarray, float], np.ndarray]:
-    """The decoder log p(x_0|x_1) of 8-bit digits for `diffusion.elbo_terms`, in nats.
+    """The decoder p(v_k) ∝ shares_k · exp(−(m − v_k)²/(2σ²)) of 8-bit digits, log p(x_0) in nats.
 
-    A pixel of x_0 is one of 256 grey levels v_k = 2k/255 − 1. Given the estimate m of this pixel
-    and the variance σ², p(v_k) ∝ shares_k · exp(−(m − v_k)²/(2σ²)): Bayes' rule with the share of
-    each level among all pixels as the prior.
+    A pixel of x_0 is one of 256 grey levels v_k = 2k/255 − 1; shares_k is the share of each among
+    all pixels. If m is the noisy pixel x_1/√α̅_1 and σ² its variance, this is Bayes' rule for a
+    pixel whose neighbours are not seen. `diffusion.elbo_terms` gives m = x̂_0, which has seen them,
+    and whose error has another distribution: then it is a decoder like any other, no posterior.
 
     shares: (256,), positive with sum 1, from training digits. The decoder raises ValueError if x_0
     holds anything but the 256 levels, up to rounding in float32.
@@ -162,9 +163,7 @@ def grey_decoder(shares: ArrayLike) -> Callable[[np.ndarray, np.ndarray, float],
     levels, log_shares = 2 * np.arange(256) / 255 - 1, np.log(shares)
 
     def decoder(x0: np.ndarray, mean: np.ndarray, variance: float) -> np.ndarray:
-        index = np.rint((x0 + 1) * 127.5).astype(int)
-        if index.min() < 0 or index.max() > 255 or np.abs(levels[index] - x0).max() > 1e-6:
-            raise ValueError("x0 must hold grey levels 2k/255 − 1, k = 0 … 255")
+        index = _grey_levels(x0)
         result = np.empty(len(x0))
         for i, (row, estimate) in enumerate(zip(index, mean)):  # one image: (784, 256) at once
             logits = log_shares - (estimate.reshape(-1, 1) - levels) ** 2 / (2 * variance)
@@ -173,3 +172,51 @@ def grey_decoder(shares: ArrayLike) -> Callable[[np.ndarray, np.ndarray, float],
         return result
 
     return decoder
+
+
+def counted_decoder(x0: ArrayLike, estimates: ArrayLike,
+                    ) -> Callable[[np.ndarray, np.ndarray, float], np.ndarray]:
+    """The decoder that has counted which grey level a pixel has, given the estimate x̂_0 of it.
+
+    The estimates of training digits are sorted into bins of half a level spacing, 1/255 (all below
+    −1 − 10/255 in the first, all above 1 + 10/255 in the last), and the levels of x_0 counted in
+    each. With N_bk of them, p(v_k|bin b) = (N_bk + 1/256)/(Σ_k N_bk + 1): one more, shared by all
+    levels, so that none is impossible. It holds at the one noise level of the estimates, whose
+    variance it need not be told; the more digits, the better: some thousands.
+
+    Args:
+        x0: training digits (n, ...), pixels 2k/255 − 1.
+        estimates: x̂_0 of a denoiser from x_1 of these digits, of the same shape.
+
+    Returns:
+        log p(x_0|x_1) from (x0, x̂_0, variance) for `diffusion.elbo_terms`, nats. It raises
+        ValueError as `grey_decoder` does.
+
+    Raises:
+        TypeError, ValueError: one is not finite numbers, the shapes differ, or x0 holds anything
+            but the 256 levels.
+    """
+    x0, estimates = finite_array("x0", x0), finite_array("estimates", estimates)
+    if estimates.shape != x0.shape:
+        raise ValueError(f"estimates must have the shape {x0.shape} of x0, got {estimates.shape}")
+    num_bins = 2 * 255 + 1 + 2 * 10  # centres from −1 − 10/255 to 1 + 10/255
+
+    def bins(estimates):
+        return np.clip(np.rint((estimates + 1) * 255) + 10, 0, num_bins - 1).astype(int)
+
+    counts = np.full((num_bins, 256), 1 / 256)
+    np.add.at(counts, (bins(estimates).ravel(), _grey_levels(x0).ravel()), 1)
+    log_shares = np.log(counts / counts.sum(axis=1, keepdims=True))
+
+    def decoder(x0: np.ndarray, mean: np.ndarray, variance: float) -> np.ndarray:
+        return log_shares[bins(mean), _grey_levels(x0)].reshape(len(x0), -1).sum(axis=1)
+
+    return decoder
+
+
+def _grey_levels(x0: np.ndarray) -> np.ndarray:
+    """k of each pixel 2k/255 − 1. Raises ValueError unless x0 holds such, up to rounding."""
+    k = np.rint((x0 + 1) * 127.5).astype(int)
+    if k.min() < 0 or k.max() > 255 or np.abs(2 * k / 255 - 1 - x0).max() > 1e-6:
+        raise ValueError("x0 must hold grey levels 2k/255 − 1, k = 0 … 255")
+    return k
