@@ -232,6 +232,14 @@ def test_tampering_gains_nothing_and_costs_nothing(tmp_path, source):
     assert set(statuses.values()) == {"right"} and done
 
 
+def test_check_redefined_below_its_import(tmp_path):
+    stub = test_exercises.by_exercise(CHAPTER, "exercise")[BAD]
+    statuses, done, _ = graded(tmp_path, cells({
+        **SOLUTIONS, BAD: f"{stub}\n\n\ndef check(*a):\n    print('Right.')"}))
+    assert statuses.pop(BAD) == "stub"
+    assert set(statuses.values()) == {"right"} and done
+
+
 SHIMS = {  # and an answer that the replacement would make right
     "shims and reloads": (
         "import importlib\nimport numpy as np\nimport genmodels.gaussian, genmodels.exercises\n"
