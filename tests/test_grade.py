@@ -232,29 +232,38 @@ def test_tampering_gains_nothing_and_costs_nothing(tmp_path, source):
     assert set(statuses.values()) == {"right"} and done
 
 
-SHIMS = {  # and an answer that the replacement would make right
+def test_check_redefined_below_its_import(tmp_path):
+    stub = test_exercises.by_exercise(CHAPTER, "exercise")[BAD]
+    statuses, done, _ = graded(tmp_path, cells({
+        **SOLUTIONS, BAD: f"{stub}\n\n\ndef check(*a):\n    print('Right.')"}))
+    assert statuses.pop(BAD) == "stub"
+    assert set(statuses.values()) == {"right"} and done
+
+
+ONES = "def kl_diagonal(mean, log_var):\n    return np.ones(len(mean))"
+SHIMS = {  # and what holds in the notebook from then on
     "shims and reloads": (
         "import importlib\nimport numpy as np\nimport genmodels.gaussian, genmodels.exercises\n"
         "import genmodels.checks.kl_divergence\nnp.bool, np.float = bool, float\n"
         "importlib.reload(genmodels.gaussian)\nimportlib.reload(genmodels.exercises)\n"
         "importlib.reload(genmodels.checks.kl_divergence)\n",
-        "assert np.bool is bool\ndef kl_diagonal(mean, log_var):\n    return np.ones(len(mean))"),
+        "np.bool is bool"),
     "numpy": (
-        "import numpy as np\nnp.abs = lambda *a: 0",
-        "assert np.abs(1) == 0\ndef kl_diagonal(mean, log_var):\n    return np.ones(len(mean))"),
+        "import numpy as np\nnp.abs = lambda *a: 0", "np.abs(1) == 0"),
     "genmodels": (
         "import genmodels.gaussian as g\ng.kl_divergence = lambda *a: 1.0",
-        "def kl_diagonal(mean, log_var):\n    return np.ones(len(mean))"),
+        "g.kl_divergence() == 1.0"),
     "the code of genmodels": (
         "import genmodels.gaussian as g\ng.kl_divergence.__code__ = (lambda *a: 1.0).__code__",
-        "def kl_diagonal(mean, log_var):\n    return np.ones(len(mean))"),
+        "True"),
 }
 
 
-@pytest.mark.parametrize(("shim", "wrong"), SHIMS.values(), ids=SHIMS)
-def test_what_a_notebook_replaces_gains_nothing_and_costs_nothing(tmp_path, shim, wrong):
+@pytest.mark.parametrize(("shim", "holds"), SHIMS.values(), ids=SHIMS)
+def test_what_a_notebook_replaces_gains_nothing_and_costs_nothing(tmp_path, shim, holds):
     """The checks compute with the originals; the notebook keeps what it has put there."""
-    statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, NAMES[0]: wrong}, before=shim))
+    answers = {**SOLUTIONS, NAMES[0]: ONES, BAD: f"assert {holds}\n{SOLUTIONS[BAD]}"}
+    statuses, done, _ = graded(tmp_path, cells(answers, before=shim))
     assert statuses.pop(NAMES[0]) == "not yet"
     assert set(statuses.values()) == {"right"} and done
 
@@ -322,9 +331,8 @@ def test_an_answer_that_kills_costs_its_own_exercise_where_all_are_checked_in_on
 def test_the_last_check_counts(tmp_path):
     check = {name: source for cell in cells({}) if (source := cell["source"]).startswith("check(")
              for name in test_exercises.names_checked(source)[:1]}
-    wrong = "def kl_diagonal(mean, log_var):\n    return np.ones(len(mean))"
     notebook = [
-        *cells({**SOLUTIONS, NAMES[0]: wrong}),
+        *cells({**SOLUTIONS, NAMES[0]: ONES}),
         code(f"{SOLUTIONS[NAMES[0]]}\n{check[NAMES[0]]}"),  # wrong, then right
         code(f"nonnegative_terms = 3\n{check[NAMES[2]]}"),  # right, then wrong
         code(f"raise KeyError\n{check[NAMES[3]]}"),  # right, then not reached
