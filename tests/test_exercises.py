@@ -5,6 +5,9 @@ of the notebook. Nothing may end in a traceback.
 """
 
 import ast
+import copy
+import decimal
+import fractions
 import importlib
 import os
 import re
@@ -15,6 +18,7 @@ from pathlib import Path
 import jupyter_client
 import numpy as np
 import pytest
+import torch
 from planted import Planted, Swap
 
 import identities
@@ -247,6 +251,116 @@ def test_answers_that_are_none(chapter, kernel):
                 failures.append(f"{name}, {mistake}: {told!r}")
     kernel.run(f"exercises.TIME_LIMIT = {exercises.TIME_LIMIT}")
     assert not failures, "\n".join(failures)
+
+
+HALVES = [fractions.Fraction(1, 2), decimal.Decimal("1.5")]
+
+
+@pytest.mark.parametrize("given", [
+    [np.float64(0.5), 1.5], [np.array(0.5), np.array(1.5)], HALVES, np.array(HALVES),
+    [torch.tensor(0.5, requires_grad=True), torch.tensor(1.5)], [torch.tensor(0.5), 1.5],
+    (0.5, 1.5)], ids=str)
+def test_what_numpy_would_make_one_array_is_one_array_and_a_pair_where_one_is_due(given):
+    assert np.array_equal(exercises.array(given), [0.5, 1.5])
+    exercises.compare(given, [0.5, 1.5])
+    first, second = exercises.parts(exercises.to_numpy(given), "first", "second")
+    assert (float(first), float(second)) == (0.5, 1.5)
+
+
+def test_rows_of_an_array_may_stand_in_a_list_and_parts_need_not_be_alike():
+    rows = [torch.ones(3, requires_grad=True), torch.zeros(3)]
+    assert exercises.to_numpy(rows).shape == (2, 3)
+    assert exercises.to_numpy([rows, rows]).shape == (2, 2, 3)
+    first, second = exercises.parts(exercises.to_numpy([np.ones(3), 2.0]), "first", "second")
+    assert first.shape == (3,) and second == 2
+    with pytest.raises(exercises.NotYet, match="not alike"):
+        exercises.array([np.ones(3), 2.0])
+    # a float32 part has been rounded, so that the whole is judged as float32 is
+    assert exercises.to_numpy([np.float32(1 / 3), 1 / 3]).dtype == np.float32
+    for wrong in (["a"], [None], [1j], [..., 1.0]):
+        with pytest.raises(exercises.NotYet):
+            exercises.to_numpy(wrong)
+
+
+def fixed(n, rng):
+    return np.random.default_rng(0).normal(size=n)
+
+
+def globally(n, rng):
+    return rng.normal(size=n) + np.random.normal(size=n)  # noqa: NPY002, the mistake itself
+
+
+def the_same_in_each_call(n, rng):
+    rng.normal(size=n)
+    return np.random.default_rng(0).normal(size=n)
+
+
+def from_a_copy(n, rng):
+    return copy.deepcopy(rng).normal(size=n)
+
+
+@pytest.mark.parametrize("answer, message", [
+    (fixed, "where it was before"), (from_a_copy, "where it was before"),
+    (globally, "different results"), (the_same_in_each_call, "exactly the same numbers")])
+def test_an_answer_must_draw_with_the_generator_that_it_gets(answer, message):
+    with pytest.raises(exercises.NotYet, match=message):
+        exercises.ask_drawing(answer, n=3, rng=np.random.default_rng(1))
+
+
+def test_an_answer_may_seed_torch_with_the_generator_or_draw_from_its_children():
+    def seeded(n, rng):
+        torch.manual_seed(int(rng.integers(2**31)))
+        return torch.randn(n)
+
+    def child(n, rng):
+        return rng.spawn(1)[0].normal(size=n)
+
+    for answer in (seeded, child, lambda n, rng: rng.normal(size=n)):
+        first, second = exercises.ask_drawing(answer, n=3, rng=np.random.default_rng(1))
+        assert first.shape == second.shape == (3,)
+
+
+def test_every_framework_is_tried_with_the_generator_in_the_same_state():
+    def answer(x, rng):
+        noise = rng.normal()  # before NumPy's arrays are found to be wrong
+        return torch.relu(x) + noise
+
+    got = exercises.ask(answer, x=np.ones(2), rng=np.random.default_rng(1))
+    assert np.allclose(got, 1 + np.random.default_rng(1).normal())
+
+
+@pytest.mark.parametrize("answer, message", [
+    (lambda seed: 1.0, "is the seed used"),
+    (lambda seed: np.random.default_rng().random(), "the same seed")])
+def test_an_answer_must_use_its_seed(answer, message):
+    with pytest.raises(exercises.NotYet, match=message):
+        exercises.ask_seeded(answer, seed=3)
+
+
+def told(got, expected, **options):
+    with pytest.raises(exercises.NotYet) as problem:
+        exercises.compare(np.array(got), np.array(expected), **options)
+    return str(problem.value)
+
+
+def test_a_cause_is_named_to_rounding_and_only_if_no_other_one_explains_the_numbers():
+    twice = {"This is twice it.": 2.0, "This is its square.": 4.0}
+    assert "twice" in told(2.0, 1.0, mistakes=twice)
+    assert "This is" not in told(2.001, 1.0, mistakes=twice)
+    assert "This is" not in told(2.1, 1.0, mistakes=twice, error=0.2, relative=0.2)
+    assert "This is" not in told(4.0, 2.0, mistakes={"This is twice it.": 4.0,
+                                                     "This is its square.": 4.0})
+    assert "twice" in told(2.001, 1.0, mistakes=twice, named_within=0.01)
+
+
+def test_a_pattern_is_told_to_rounding():
+    right = np.array([1.0, 2.0, 4.0])
+    assert "summand, +0.5" in told(right + 0.5, right)
+    assert "factor, 3" in told(3 * right, right)
+    assert "every sign" in told(-right, right)
+    noisy = right + 0.5 + np.array([1e-3, 0, -1e-3])
+    assert "same" not in told(noisy, right) and "same" not in told(noisy, right, error=0.01)
+    assert "in 1 of 3 values" in told(right + np.array([0, 0, 0.1]), right)
 
 
 @pytest.mark.parametrize("name", ["kl-diagnoal", "", None, 3, ["kl-diagonal"]])

@@ -497,7 +497,7 @@ def pattern(got: np.ndarray, expected: np.ndarray, error: Any = 0.0, relative: A
     if by_summand and not by_factor:
         return f": every value is off by the same summand, {summand:+.4g}"
     if by_factor and not by_summand and factor:
-        return f": every value is off by the same factor, {factor:.4g}"
+        return f": every value is off by the same factor, {factor:.6g}"
     wrong = ~near(got, expected, error, relative)
     if 0 < wrong.sum() < wrong.size:
         return f", in {wrong.sum()} of {wrong.size} values"

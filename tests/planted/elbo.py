@@ -37,7 +37,7 @@ def elbo_and_gap(log_prior, log_likelihood, q):
             "reversed divergence to the prior": (
                 swap("np.sum(q * log_joint - xlogy(q, q))",
                      "np.sum(q * log_likelihood - np.exp(log_prior) * (log_prior - np.log(q)))"),
-                "of the prior from Q"),
+                "D[prior‖Q]"),
             "no evidence": (swap("logsumexp(log_joint) - elbo", "-elbo"),
                             "log p(x) of (B1) is missing"),
             "reversed gap": (swap(
@@ -248,7 +248,7 @@ bounded = "log p( y )"
             "reversed": (swap("kl = gaussian.kl_divergence(q_mean, q_cov, "
                               "*of_x.posterior(v[first]))", "kl = gaussian.kl_divergence("
                               "*of_x.posterior(v[first]), q_mean, q_cov)"),
-                         "of p(h|x) from Q"),
+                         "D[p(h|x)‖Q]"),
             "halves exchanged": (swap("slice(num_seen), slice(num_seen, None)",
                                       "slice(num_seen, None), slice(num_seen)"),
                                  "x and y are exchanged"),

@@ -233,6 +233,10 @@ def measured_gain(rule, x, n_out, rng):
             "normal of the same variance": (swap("rng.uniform(-limit, limit,",
                                                  "rng.normal(0, limit / 3**0.5,"),
                                             "has none above"),
+            "mean of the ratios": (swap("np.mean((np.maximum(x, 0) @ weights) ** 2) / "
+                                        "np.mean(x**2)",
+                                        "np.mean(np.mean((np.maximum(x, 0) @ weights) ** 2, axis=1)"
+                                        " / np.mean(x**2, axis=1))"), "not right"),
             "half of the outputs": (swap("size=(n_in, n_out)", "size=(n_in, 1)"), None),
             "root measured": (swap("return np.mean((np.maximum(x, 0) @ weights) ** 2) / "
                                    "np.mean(x**2)", "return np.sqrt(np.mean((np.maximum(x, 0) @ "

@@ -31,7 +31,7 @@ def elbo_discrete(answer):
     compare(got[0], elbo, what="the ELBO, nats", tested="K = 5", mistakes={
         "This is E_Q[log p(x|h)] alone: the divergence to the prior is missing.": data,
         "The divergence to the prior is added; it is subtracted.": data + to_prior,
-        "This has the divergence of the prior from Q: the two are exchanged.":
+        "This has D[prior‖Q]: the two are exchanged.":
             data - kl(prior, q),
         "This is E_Q[log p(x, h)]: the entropy of Q is missing.": q @ (log_prior + log_likelihood),
         "The sign of the term with log Q is reversed.":
@@ -49,7 +49,7 @@ def elbo_discrete(answer):
     })
     # 1e-5: the gap may be a difference of numbers of size 10 in float32.
     compare(got[1], gap, what="the gap, nats", tested="K = 5", error=1e-5, mistakes={
-        "This is the divergence of the posterior from Q: the two are exchanged.":
+        "This is D[posterior‖Q]: the two are exchanged.":
             kl(posterior, q),
         "This is measured from p(x, h), which is not normalised: log p(x) of (B1) is missing.":
             -elbo,
@@ -338,7 +338,7 @@ def compare_bound(answer, rng, d, k, seen, noise_std):
         "This is the ELBO of x and y together, a bound on log p(x, y).": model.elbo(v, *q),
         "This is E_Q[log p(y|h)] alone: the divergence to p(h|x) is missing.": data,
         "The divergence is added; it is subtracted.": data + to_given_x,
-        "This has the divergence of p(h|x) from Q: the two are exchanged.":
+        "This has D[p(h|x)‖Q]: the two are exchanged.":
             data - gaussian.kl_divergence(*given_x, *q),
         "The divergence is that to p(h|x,y), which makes the gap; here p(h|x) belongs.":
             data - gap,
@@ -357,7 +357,7 @@ def compare_bound(answer, rng, d, k, seen, noise_std):
             to_given_x,
         "This is the divergence to p(h|y): x is given as well.":
             gaussian.kl_divergence(*q, *of_y.posterior(y)),
-        "This is the divergence of the posterior from Q: the two are exchanged.":
+        "This is D[posterior‖Q]: the two are exchanged.":
             gaussian.kl_divergence(*model.posterior(v), *q),
         "This is −gap: the sign is reversed. A divergence is not negative.": -gap,
         "This is measured from log p(x, y); x is given.":

@@ -107,7 +107,7 @@ def compare_terms(answer, rng, n, height, width, k):
         "This is the mean over the latent dimensions; the KL sums over them.": kl / k,
         "This is the sum over the examples: return one number for each.": kl.sum(),
         "This is the mean over the examples: return one number for each.": kl.mean(),
-        "This is the divergence of the prior from Q: the two are exchanged.":
+        "This is D[prior‖Q]: the two are exchanged.":
             0.5 * ((1 + m**2) * np.exp(-2 * s) + 2 * s - 1).sum(axis=1),
     })
     def as_tensor(part):
