@@ -62,8 +62,7 @@ def free_nats_cost(kl, free_nats):
             cost += free_nats
     return cost, gradient
 """,
-            swap("return cost, np.ones_like(kl) * (average > free_nats) / len(kl)",
-                 "return [cost, [row for row in np.ones_like(kl) * (average > free_nats) / len(kl)]]"),
+            swap("return cost, np", "return [cost, list(np", "/ len(kl)", "/ len(kl))]"),
         ],
         wrong={
             "maximum inside": (swap("np.maximum(average, free_nats).sum()",

@@ -27,8 +27,8 @@ def noisy_score(x, alpha_bar, weights, means, variances):
         result[i] = (r / r.sum()) @ np.array(scores)
     return result
 """,
-            swap("    return -np.sum((responsibilities / variances)[:, :, None] * offsets, axis=1)",
-                 "    return list(-np.sum((responsibilities / variances)[:, :, None] * offsets, axis=1))"),
+            swap("return -np.sum(", "return list(-np.sum(", "* offsets, axis=1)",
+                 "* offsets, axis=1))"),
         ],
         wrong={
             "sign": (swap("return -", "return "), "sign is reversed"),
