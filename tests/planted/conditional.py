@@ -343,8 +343,8 @@ error = np.std(differences) / len(differences) ** 0.5
                                     "np.concatenate([y_train, y_test]).mean(axis=0)"),
                                "as well"),
             "not fitted": (swap("y_train.mean(axis=0)", "share @ strokes"), "were drawn"),
-            "half of the answers": (swap("regression = log", "y_test = y_test[:1500]; regression = "
-                                         "log"), None),
+            "half of the answers": (swap("latent - regression", "(latent - regression)[:1500]"),
+                                    None),
             "one half": (swap("y_train.mean(axis=0)", "np.full(7, 0.5)"), "every pixel ½"),
             "rounded": (swap("y_train.mean(axis=0)", "np.clip(np.round(y_train.mean(axis=0)), "
                              "1e-3, 1 - 1e-3)"), None),
