@@ -33,6 +33,7 @@ REASONS = {
     ("ancestral-width", "rng.standard_normal"): NOISE,
     ("spread-the-times", "rng.standard_normal"): NOISE,
     ("langevin-step-bias", "noise"): NOISE,
+    ("frechet-floor", ".mean -> "): "a common factor of the floors does not change their power",
     ("missed-mode", "eps_"): NOISE,
     ("draw-answers", "rng.standard_normal"): NOISE,
     ("one-sample-loss", "torch.randn_like"): NOISE,

@@ -18,6 +18,8 @@ def usage(mean, log_var):
         active.append(np.mean((m - m.mean()) ** 2) > 0.01)
     return kl, active
 """,
+            swap("return kl.mean(axis=0), mean.var(axis=0) > 0.01",
+                 "return [kl.mean(axis=0), [bool(each > 0.01) for each in mean.var(axis=0)]]"),
         ],
         wrong={
             "no half": (swap("0.5 * ", ""), "½ is missing"),
@@ -27,7 +29,7 @@ def usage(mean, log_var):
                                "- 2 * log_var"), "log σ²"),
             "mean of variances": (swap("mean.var(axis=0)", "np.exp(log_var).mean(axis=0)"),
                                   "dimension 0 is called inactive"),
-            "mean square": (swap("mean.var(axis=0)", "(mean**2).mean(axis=0)"), "dimension 1 is called"),
+            "mean square": (swap("mean.var(axis=0)", "(mean**2).mean(axis=0)"), "dimension 1 is"),
             "standard deviation": (swap("mean.var", "mean.std"), "dimension 3 is called active"),
             "by the KL": (swap("mean.var(axis=0)", "kl.mean(axis=0)"), "dimension 1 is called"),
             "all of h": (swap("mean.var(axis=0)", "mean.var(axis=0) + np.exp(log_var).mean(0)"),
@@ -60,6 +62,7 @@ def free_nats_cost(kl, free_nats):
             cost += free_nats
     return cost, gradient
 """,
+            swap("return cost, np", "return [cost, list(np", "/ len(kl)", "/ len(kl))]"),
         ],
         wrong={
             "maximum inside": (swap("np.maximum(average, free_nats).sum()",

@@ -93,6 +93,8 @@ def predict(x, W_x, b_x, W_y, b_y, noise_std):
     part = torch.linalg.inv(precision[n:, n:])
     return b_y.float() - part @ precision[n:, :n] @ (x - b_x).float(), part
 """,
+            swap("return b_y + gain @ (x - b_x), cov_yy - gain @ W_x @ W_y.T",
+                 "return [b_y + gain @ (x - b_x), list(cov_yy - gain @ W_x @ W_y.T)]"),
         ],
         wrong={
             "noise of y": (swap("W_y @ W_y.T + noise_std**2 * np.eye(len(b_y))", "W_y @ W_y.T"),
@@ -151,6 +153,16 @@ import torch
 def without_label(log_bounds, prior):
     joint = log_bounds.float() + torch.log(prior.float())
     return torch.logsumexp(joint, dim=-1), torch.log_softmax(joint, dim=-1)
+""",
+            """
+import torch
+def without_label(log_bounds, prior):
+    log_p, labels = [], []
+    for row in log_bounds:
+        joint = (row + torch.log(prior)).requires_grad_()
+        log_p.append(torch.logsumexp(joint, 0))
+        labels.append(torch.log_softmax(joint, 0))
+    return [log_p, labels]
 """,
         ],
         wrong={
@@ -331,8 +343,8 @@ error = np.std(differences) / len(differences) ** 0.5
                                     "np.concatenate([y_train, y_test]).mean(axis=0)"),
                                "as well"),
             "not fitted": (swap("y_train.mean(axis=0)", "share @ strokes"), "were drawn"),
-            "half of the answers": (swap("regression = log", "y_test = y_test[:1500]; regression = "
-                                         "log"), None),
+            "half of the answers": (swap("latent - regression", "(latent - regression)[:1500]"),
+                                    None),
             "one half": (swap("y_train.mean(axis=0)", "np.full(7, 0.5)"), "every pixel ½"),
             "rounded": (swap("y_train.mean(axis=0)", "np.clip(np.round(y_train.mean(axis=0)), "
                              "1e-3, 1 - 1e-3)"), None),

@@ -186,6 +186,15 @@ def bits_per_pixel(reconstruction, prior_matching, matching, sizes, num_pixels, 
     loss = prior_matching - reconstruction + (matching * sizes).sum(dim=1)
     return loss / (num_pixels * np.log(2)) - np.log2(width)
 """,
+            """
+import tensorflow as tf
+def bits_per_pixel(reconstruction, prior_matching, matching, sizes, num_pixels, width):
+    bits = []
+    for first, second, terms in zip(reconstruction, prior_matching, matching):
+        elbo = first - second - tf.reduce_sum(terms * sizes)
+        bits.append(-(elbo / num_pixels + np.log(width)) / np.log(2))
+    return bits
+""",
         ],
         wrong={
             "nats": (swap(" / np.log(2)", ""), "nats per pixel"),
@@ -236,6 +245,7 @@ def ddim(denoiser, alpha_bars, noise):
         x = y * torch.sqrt(levels[t - 1])
     return x
 """,
+            swap("    return x", "    return [row for row in x]"),
         ],
         wrong={
             "one level": (swap("levels[t], levels[t - 1]", "levels[t], levels[t]"),

@@ -97,6 +97,15 @@ def forward_jump(x0, noise, t, alphas):
     return level.sqrt() * x0.float() + (1 - level).sqrt() * noise.float()
 """,
             swap("np.cumprod(alphas)[t - 1]", "np.array([np.prod(alphas[:i]) for i in t])"),
+            """
+import torch
+def forward_jump(x0, noise, t, alphas):
+    rows = []
+    for i, time in enumerate(t):
+        level = torch.prod(alphas[:int(time)]).requires_grad_()
+        rows.append(torch.sqrt(level) * x0[i] + torch.sqrt(1 - level) * noise[i])
+    return rows
+""",
         ],
         wrong={
             "alpha for alpha bar": (swap("np.cumprod(alphas)", "alphas"), "of the last step alone"),
@@ -141,6 +150,8 @@ def step_back_to(x0, xt, s, t, alpha_bar):
     mean = torch.sqrt(alpha_bar[s]) * x0 + gain * (xt - torch.sqrt(alpha_bar[t]) * x0)
     return mean, (1 - alpha_bar[s]) * (1 - gain * link)
 """,
+            swap("return of_x0 * x0 + of_xt * xt, ",
+                 "return list(of_x0 * x0 + of_xt * xt), "),
         ],
         wrong={
             "to t − 1": (swap("alpha_bar[s]", "alpha_bar[t - 1]"), "back to t − 1"),

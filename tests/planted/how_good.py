@@ -31,6 +31,14 @@ def quote(log_weights, K):
     bound = (torch.logsumexp(groups, 2) - np.log(K)).mean(1)
     return torch.stack([bound.mean(), torch.sqrt(bound.var() / len(bound))])
 """,
+            """
+import torch
+def quote(log_weights, K):
+    bounds = [[torch.logsumexp(group, 0) - np.log(K) for group in row.split(K)]
+              for row in torch.tensor(np.array(log_weights), requires_grad=True)]
+    figures = torch.stack([torch.stack(row).mean() for row in bounds])
+    return [figures.mean(), figures.std() / len(figures) ** 0.5]
+""",
         ],
         wrong={
             "no log K": (swap(" - np.log(K)", ""), "−log K is missing"),
@@ -90,6 +98,15 @@ import torch
 def uneven(tau, gap):
     relative = torch.expm1(tau.float() ** 2)
     return tau.float() ** 2 / 2, relative, relative / (2 * gap)
+""",
+            """
+def uneven(tau, gap):
+    results = [[], [], []]
+    for each in tau:
+        relative = np.expm1(each**2)
+        for part, value in zip(results, (0.5 * each**2, relative, relative / gap / 2)):
+            part.append(value)
+    return results
 """,
         ],
         wrong={
@@ -174,6 +191,14 @@ def held_out_cost(train_squares, test_squares, d):
     normal = torch.distributions.Normal(0.0, var.sqrt())
     pixels = torch.sqrt(test_squares.float() / d)[:, None].expand(-1, d)
     return var, -normal.log_prob(pixels).sum(dim=1).mean()
+""",
+            """
+from fractions import Fraction
+def held_out_cost(train_squares, test_squares, d):
+    var = sum(Fraction(float(s)) for s in train_squares) / (len(train_squares) * d)
+    cost = sum(norm.logpdf(0.0, scale=float(var) ** 0.5) * d - s / (2 * float(var))
+               for s in test_squares)
+    return [var, -cost / len(test_squares)]
 """,
         ],
         wrong={

@@ -33,6 +33,8 @@ def from_v(v, xt, alpha_bar):
     a, s = tf.sqrt(alpha_bar)[:, None], tf.sqrt(1 - alpha_bar)[:, None]
     return a * xt - s * v, s * xt + a * v, -xt - a / s * v
 """,
+            swap("return a * xt - s * v, noise, -noise / s",
+                 "return [a * xt - s * v, list(noise), list(-noise / s)]"),
         ],
         wrong={
             "sign in x0": (swap("a * xt - s * v", "a * xt + s * v"), "sign of v is wrong"),
@@ -183,6 +185,8 @@ def elbo_weights(tau):
     w = -0.5 * tape.gradient(snr, tau)
     return w / snr, w / (1 + snr)
 """,
+            swap("return noise, noise * np.cos(np.pi * tau / 2) ** 2",
+                 "return [[*noise], [*(noise * np.cos(np.pi * tau / 2) ** 2)]]"),
         ],
         wrong={
             "no half": (swap("np.pi / np.sin", "2 * np.pi / np.sin"), "½ is missing"),

@@ -27,6 +27,8 @@ def noisy_score(x, alpha_bar, weights, means, variances):
         result[i] = (r / r.sum()) @ np.array(scores)
     return result
 """,
+            swap("return -np.sum(", "return list(-np.sum(", "* offsets, axis=1)",
+                 "* offsets, axis=1))"),
         ],
         wrong={
             "sign": (swap("return -", "return "), "sign is reversed"),
@@ -267,6 +269,11 @@ def guided_variance(c2, s2, w):
     denoiser = diffusion.guided(gaussian(s2), gaussian(c2), w)
     ends = diffusion.NoiseSchedule([1 - 1e-9, 1e-12])
     return diffusion.ode(denoiser, ends, np.ones(1), tolerance=1e-9)[0] ** 2
+""",
+            """
+from fractions import Fraction
+def guided_variance(c2, s2, w):
+    return [Fraction(c2 ** (1 - w) * s2**w)]
 """,
         ],
         wrong={

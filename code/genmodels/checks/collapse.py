@@ -331,8 +331,8 @@ def steps_to_wake(growth, steps):
         "What the decoder pays for the noise of h is missing in the slope of w.":
             runs(change="no noise"),
         "Here s is never updated.": runs(change="s fixed"),
-        "This is one too many where a dimension wakes: no update precedes the first look at the "
-        "KL.": expected + (expected < 1000),
+        "This is one too many where a dimension wakes: count the updates that have been made when "
+        "the KL is first above 0.03.": expected + (expected < 1000),
         "This is one too few: count the update that brought the KL above 0.03.":
             expected - (expected < 1000),
         "Here noise_var is taken for σ; it is σ².":

@@ -252,7 +252,7 @@ def posterior_any_step(answer):
 def denoising_sum_estimate(answer):
     rng = np.random.default_rng(0)
     for steps, d, t in ((6, 3, np.array([3, 5, 4, 2, 5])), (6, 3, np.array([6, 2, 6, 4])),
-                        (11, 2, np.array([2, 11, 7]))):
+                        (9, 2, np.array([2, 9, 7]))):
         alpha_bar = np.concatenate([[1.0], np.cumprod(rng.uniform(0.7, 0.9, size=steps))])
         schedule, snr = NoiseSchedule(alpha_bar[1:]), alpha_bar[1:] / (1 - alpha_bar[1:])
         n = len(t)
