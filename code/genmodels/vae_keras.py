@@ -409,7 +409,8 @@ def prepare(model: keras.Model, history: History, peak: float,
             history.optimizer.build(model.weights)  # also those that are frozen, perhaps for now
     check_optimizer(history, int(history.optimizer.iterations.value))
     if not model.compiled or model.optimizer is not history.optimizer:
-        model.compile(history.optimizer)
+        with own_settings(model.variable_dtype):  # it makes the loss's mean
+            model.compile(history.optimizer)
 
     def keep():
         variables = [*model.weights, *model.optimizer.variables]
