@@ -372,7 +372,8 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     device_scope, keep = prepare(model, history, peak, device)
     layers_of = [*model.encoder.layers, *model.decoder.layers]
     with device_scope, without_autocast(), autocast(model, layers_of, recipe, precision):
-        images = model._tensor(images)  # all of them, on the device: a batch is an index
+        # all of them, on the device: a batch is an index
+        images = ops.stop_gradient(model._tensor(images))
         with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
             for rows, noise in steps:
                 x = ops.take(images, rows, axis=0)  # (batch, 28, 28)
