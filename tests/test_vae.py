@@ -1042,7 +1042,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_the_layout_in_memory_changes_nothing(kind, images):
     plain = make(kind)
     expected = measure(kind, plain, images)

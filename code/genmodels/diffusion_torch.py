@@ -204,7 +204,7 @@ def fit(model: UNet, images: Array, labels: np.ndarray, *, loss: str = "simple",
 
 def _array(images: Array) -> np.ndarray:
     if isinstance(images, torch.Tensor):
-        images = images.detach().cpu().float()
+        images = images.detach().cpu().float().numpy()
     return np.array(images, np.float32)
 
 
