@@ -1,6 +1,11 @@
 """What the VAEs must do in both frameworks (KERAS_BACKEND=torch: the Keras half on torch)."""
 
+import copy
+import os
+import pickle
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -9,8 +14,15 @@ import scipy.special
 import scipy.stats
 import torch
 
-from genmodels import training, vae_keras, vae_torch
-from genmodels.transfer import copy_weights
+from genmodels import (
+    diffusion_keras,
+    diffusion_torch,
+    trained,
+    training,
+    vae_keras,
+    vae_torch,
+)
+from genmodels.transfer import copy_weights, from_arrays, to_arrays
 
 EPS = float(np.finfo(np.float32).eps)
 SUM_RTOL = 784 * EPS  # float32: worst-case rounding of a sum of 784 terms of one sign
@@ -680,11 +692,14 @@ def test_an_interrupted_schedule_goes_on(vae, images, monkeypatch):
     assert partial.schedule == (7, 9)
 
 
-@pytest.mark.parametrize("failure", [3, 105])
+@pytest.mark.parametrize("failure", [3, 101, 105])
 def test_a_nan_loss_gives_the_last_good_weights_back(vae, images, failure, monkeypatch):
-    """Weights turn NaN before step `failure`; copies are kept at steps 0 and 100."""
+    """Weights turn NaN after step `failure`; copies are kept after steps 1 and 101.
+
+    The second copy is of no use if the weights turned NaN in step 101 itself.
+    """
     model, good = small(vae), small(vae)
-    kept = 100 * (failure // 100)
+    kept = 0 if failure <= 101 else 100
     history = vae.fit(model, images, num_steps=1, **SETTINGS)
     reference = vae.fit(good, images, num_steps=1, **SETTINGS)
     if kept:
@@ -760,3 +775,410 @@ def test_evaluate_gives_each_example_at_one_seeded_sample(model, images):
             assert isinstance(term, np.ndarray) and term.dtype == np.float64
             np.testing.assert_allclose(term, reference, rtol=SUM_RTOL)
     assert np.all(vae.evaluate(model, images, seed=4)[0] != terms[0])
+
+
+# Faults of use ----------------------------------------------------------------------------------
+# The same for all four: the VAEs and the U-Nets of diffusion_torch and diffusion_keras.
+
+UNETS = {"torch-UNet": diffusion_torch, "keras-UNet": diffusion_keras}
+KINDS = {"torch-VAE": vae_torch, "keras-VAE": vae_keras, **UNETS}
+LABELS = np.arange(10)
+ALL_STEPS = {"batch_size": 5, "recipe": "lecture", "learning_rate": 0.05, "precision": "float32",
+             "progress": False}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def kind(request):
+    return request.param
+
+
+def make(kind, seed=0):
+    """A small model, none of whose weights is zero; the same for the same seed."""
+    model = kind.UNet((8, 8, 8)) if hasattr(kind, "UNet") else kind.MLPVAE(2, 8)
+    rng = np.random.default_rng(seed)
+    from_arrays(model, {name: 0.2 * rng.standard_normal(array.shape).astype(array.dtype)
+                        for name, array in to_arrays(model).items()})
+    return model
+
+
+def train(kind, model, images, labels=LABELS, **settings):
+    of_unet = (labels,) if hasattr(kind, "UNet") else ()
+    return kind.fit(model, images, *of_unet, **{**ALL_STEPS, **settings})
+
+
+def measure(kind, model, images, labels=LABELS):
+    """All that a model promises to compute exactly, from images (n, 28, 28), by name."""
+    if hasattr(kind, "UNet"):
+        x = images.numpy() if isinstance(images, torch.Tensor) else images
+        return {"loss_terms": kind.loss_terms(model, images, labels, loss="elbo"),
+                "denoiser": model.denoiser(labels)(np.asarray(x), 0.3)}
+    shape = 10, 3, model.latent_dim
+    noise = np.random.default_rng(4).standard_normal(shape, dtype=np.float32)
+    return {"log_likelihood": kind.evaluate(model, images)[0],
+            "kl": kind.evaluate(model, images)[1],
+            "log_weights": as_numpy(model.log_weights(images, noise)),
+            "reconstruct": as_numpy(model.reconstruct(images)),
+            "sample": as_numpy(model.sample(3, seed=1))}
+
+
+def equal(results, expected):
+    assert list(results) == list(expected)
+    for name in expected:
+        np.testing.assert_array_equal(results[name], expected[name], err_msg=name)
+
+
+def trainable(kind, model, part, value):
+    """Freezes or frees a part of a model, by its name in both frameworks: "encoder", "conv14"."""
+    part = getattr(model, part) if part else model
+    if isinstance(part, torch.nn.Module) and not isinstance(part, keras.Layer):
+        part.requires_grad_(value)
+    else:
+        part.trainable = value
+
+
+# Histories
+
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy,
+          "pickle": lambda history: pickle.loads(pickle.dumps(history))}
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # model.optimizer
+@pytest.mark.parametrize(("kind", "way", "frozen"), [
+    *((vae, way, False) for vae in FRAMEWORKS.values() for way in COPIES),
+    *((kind, "pickle", True) for kind in KINDS.values())])  # compiling a U-Net takes its time
+def test_a_copied_history_goes_on_as_the_original(kind, images, way, frozen):
+    """Eight steps; or four, a copy, and four more with the copy's model and optimiser."""
+    part = "level" if hasattr(kind, "UNet") else "encoder"
+    whole, model = make(kind), make(kind)
+    for each in (whole, model):
+        trainable(kind, each, part, not frozen)
+    expected = train(kind, whole, images, num_steps=8)
+    history = train(kind, model, images, num_steps=4)
+    before = list(history.loss), to_arrays(model)
+    copied = COPIES[way](history)
+    train(kind, copied.model, images, num_steps=4, history=copied)
+    assert copied.num_steps == 8
+    rtol = 0 if "torch" in kind.__name__ else 1e-5  # Keras's kernels may split sums
+    np.testing.assert_allclose(copied.loss, expected.loss, rtol=rtol)
+    assert history.loss == before[0] and history.num_steps == 4
+    if way != "copy":
+        equal(to_arrays(model), before[1])
+        assert copied.model is not model
+
+
+def test_a_history_whose_optimizer_is_no_longer_its_own_is_refused(kind, images):
+    model = make(kind)
+    history = train(kind, model, images, num_steps=4)
+    shared = copy.copy(history)
+    train(kind, model, images, num_steps=3, history=shared)
+    before = to_arrays(model)
+    with pytest.raises(ValueError, match="the history has 4 steps, its optimiser 7"):
+        train(kind, model, images, num_steps=1, history=history)
+    shared.optimizer = (torch.optim.Adam(model.parameters()) if "torch" in kind.__name__
+                        else keras.optimizers.Adam())
+    with pytest.raises(ValueError, match="the history has 7 steps, its optimiser 0"):
+        train(kind, model, images, num_steps=1, history=shared)
+    equal(to_arrays(model), before)
+
+
+# Frozen parts
+
+PARTS = [(kind, part) for kind in KINDS.values() for part in (
+    ["block7a"] if kind in UNETS.values() else [None, "encoder", "decoder"])]
+
+
+@pytest.mark.parametrize(("kind", "part"), PARTS,
+                         ids=lambda value: getattr(value, "__name__", value))
+def test_frozen_parts_stay_and_are_saved(kind, part, images, tmp_path):
+    """Frozen after some steps, when a training step is compiled: bit for bit, whatever follows."""
+    model, other = make(kind), make(kind, seed=1)
+    history = train(kind, model, images, num_steps=2)
+    before = to_arrays(model)
+    trainable(kind, model, part, False)
+    equal(to_arrays(model), before)
+    copy_weights(model, other)
+    equal(to_arrays(other), before)
+    trained.save(model, "frozen", {}, tmp_path)
+    trained.load(model, "frozen", tmp_path)
+    equal(to_arrays(model), {name: array.astype(np.float16) for name, array in before.items()})
+    from_arrays(model, before)
+    if part is None:
+        with pytest.raises(ValueError, match="model must have weights that are trainable"):
+            train(kind, model, images, num_steps=1)
+        return
+    train(kind, model, images, num_steps=3, history=history)
+    train(kind, model, images, num_steps=2)  # an optimiser of its own
+    after = to_arrays(model)
+    frozen = [name for name in before if name.startswith(f"{part}.")]
+    assert frozen
+    for name in before:
+        changed = np.any(after[name] != before[name])
+        assert changed == (name not in frozen), name
+    trainable(kind, model, part, True)
+    train(kind, model, images, num_steps=1, history=history)
+    assert all(np.any(array != after[name]) for name, array in to_arrays(model).items())
+
+
+# Precision
+
+@pytest.fixture
+def keras_settings():
+    config = keras.config
+    before = config.dtype_policy(), config.floatx(), config.image_data_format()
+    yield config
+    config.set_dtype_policy(before[0])
+    config.set_floatx(before[1])
+    config.set_image_data_format(before[2])
+
+
+USERS_SETTINGS = {"mixed_bfloat16": lambda config: config.set_dtype_policy("mixed_bfloat16"),
+                  "mixed_float16": lambda config: config.set_dtype_policy("mixed_float16"),
+                  "floatx": lambda config: config.set_floatx("bfloat16"),
+                  "channels_first": lambda config: config.set_image_data_format("channels_first")}
+
+
+def models_of(kind):
+    """Makes each model of a module, with weights that follow from its shape alone."""
+    for name in (["UNet"] if hasattr(kind, "UNet") else ["ConvVAE", "MLPVAE"]):
+        model = getattr(kind, name)(*[(8, 8, 8)] if name == "UNet" else [])
+        rng = np.random.default_rng(0)
+        from_arrays(model, {key: (rng.standard_normal(array.shape) / max(array[0].size, 8)**0.5
+                                  ).astype(np.float32) for key, array in to_arrays(model).items()})
+        yield model
+
+
+@pytest.fixture(scope="module")
+def plainly(images):
+    """A function: what each model of a module measures, and its losses, with Keras's defaults."""
+    known = {}
+
+    def of(kind):
+        if kind not in known:
+            known[kind] = [(measure(kind, model, images),
+                            train(kind, model, images, num_steps=2).loss)
+                           for model in models_of(kind)]
+        return known[kind]
+
+    return of
+
+
+@pytest.mark.parametrize(("kind", "setting", "when"), [
+    *((vae_keras, setting, when) for setting in USERS_SETTINGS for when in ("before", "after")),
+    (diffusion_keras, "mixed_bfloat16", "before"), (diffusion_keras, "channels_first", "before")])
+def test_the_users_settings_of_keras_change_nothing(kind, images, keras_settings, plainly, setting,
+                                                    when):
+    expected = plainly(kind)
+    models = list(models_of(kind)) if when == "after" else None
+    USERS_SETTINGS[setting](keras_settings)
+    chosen = keras.config.dtype_policy().name, keras.config.floatx()
+    for model, (terms, losses) in zip(models or models_of(kind), expected, strict=True):
+        equal(measure(kind, model, images), terms)
+        np.testing.assert_allclose(train(kind, model, images, num_steps=2).loss, losses, rtol=1e-6)
+    assert (keras.config.dtype_policy().name, keras.config.floatx()) == chosen
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_autocast_around_it_changes_nothing(kind, images, plainly):
+    if "keras" in kind.__name__ and keras.backend.backend() != "torch":
+        pytest.skip("it is PyTorch's")
+    for model, (terms, losses) in zip(models_of(kind), plainly(kind)):
+        with torch.autocast("cpu", torch.bfloat16):
+            equal(measure(kind, model, images), terms)
+            assert train(kind, model, images, num_steps=2).loss == pytest.approx(losses, rel=1e-6)
+            if hasattr(model, "encode"):
+                assert "float32" in str(model.encode(images)[0].dtype)
+                assert "float32" in str(model.decode(np.zeros((1, model.latent_dim))).dtype)
+
+
+def test_a_model_in_low_precision_is_refused(kind, images, keras_settings):
+    if "torch" in kind.__name__:
+        models = [make(kind).to(torch.bfloat16), make(kind).half()]
+        part = make(kind)
+        next(iter(part.children())).to(torch.bfloat16)
+        models.append(part)
+    else:
+        keras_settings.set_dtype_policy("bfloat16")
+        with pytest.raises(TypeError, match="must be of float32 or float64, got bfloat16 in the d"):
+            make(kind)
+        keras_settings.set_dtype_policy("float32")
+        models = [make(kind)]
+        part = models[0].level if hasattr(kind, "UNet") else models[0].decoder
+        part.layers[-2].dtype_policy = "mixed_bfloat16"
+    for model in models:
+        for use in all_uses(kind, model, images):
+            with pytest.raises(TypeError, match=r"model must be of float32 or float64, got b?f"):
+                use()
+
+
+def all_uses(kind, model, images):
+    """Calls of all public functions."""
+    if hasattr(kind, "UNet"):
+        return [lambda: train(kind, model, images, num_steps=1),
+                lambda: kind.loss_terms(model, images, LABELS),
+                lambda: model.denoiser()(images, 0.3)]
+    noise = np.zeros((10, 2), np.float32)
+    return [lambda: train(kind, model, images, num_steps=1), lambda: kind.evaluate(model, images),
+            lambda: model.encode(images), lambda: model.decode(noise), lambda: model.sample(2),
+            lambda: model.elbo_terms(images, noise), lambda: model.reconstruct(images),
+            lambda: model.log_weights(images, noise[:, None])]
+
+
+# Layouts in memory, and in place
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+LAYOUTS = {
+    "big-endian": lambda x: x.astype(x.dtype.newbyteorder(">")),
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "read-only": read_only,
+    "Fortran": np.asfortranarray,
+    "strided": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "longdouble": lambda x: x.astype(np.longdouble if x.dtype.kind == "f" else int),
+}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_the_layout_in_memory_changes_nothing(kind, images):
+    plain = make(kind)
+    expected = measure(kind, plain, images)
+    losses = train(kind, plain, images, num_steps=2).loss
+    for name, layout in LAYOUTS.items():
+        model, arranged, labels = make(kind), layout(images), layout(LABELS)
+        copies = arranged.copy(), labels.copy()
+        results = measure(kind, model, arranged, labels)
+        if name == "longdouble" and kind in UNETS.values():  # a denoiser is as precise as its x
+            results["denoiser"] = expected["denoiser"]
+        equal(results, expected)
+        if name == "big-endian" or kind is not diffusion_keras:  # compiling it takes its time
+            again = train(kind, model, arranged, labels, num_steps=2).loss
+            assert again == pytest.approx(losses, rel=1e-6)
+        if kind not in UNETS.values():
+            h = make_noise(model, 10)
+            for use in (model.decode, lambda h: model.elbo_terms(images, h)[0]):  # noqa: B023
+                np.testing.assert_array_equal(as_numpy(use(layout(h))), as_numpy(use(h)))
+        np.testing.assert_array_equal(arranged, copies[0])
+        np.testing.assert_array_equal(labels, copies[1])
+
+
+def halve_input(part, in_place):
+    """Makes a network halve what it is given before it begins."""
+    name = "call" if isinstance(part, keras.Layer) else "forward"
+    network = getattr(part, name)
+    setattr(part, name, lambda x, *args, **kwargs: network(
+        x.mul_(0.5) if in_place else x * 0.5, *args, **kwargs))
+
+
+def test_networks_may_work_in_place(kind, images):
+    if "keras" in kind.__name__ and keras.backend.backend() != "torch":
+        pytest.skip("the tensors of TensorFlow cannot be changed")
+    plain, spoiling = make(kind), make(kind)
+    for name in (["conv28"] if hasattr(kind, "UNet") else ["encoder", "decoder"]):
+        halve_input(getattr(spoiling, name), in_place=True)
+        halve_input(getattr(plain, name), in_place=False)
+    given = torch.from_numpy(images.copy())
+    equal(measure(kind, spoiling, given), measure(kind, plain, images))
+    expected = train(kind, plain, images, num_steps=3).loss
+    assert train(kind, spoiling, given, num_steps=3).loss == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_array_equal(given, images)
+    if not hasattr(kind, "UNet"):
+        h = torch.ones(1, 2)
+        for use in (lambda: spoiling.decode(h), lambda: spoiling.encode(given),
+                    lambda: spoiling.elbo_terms(given, h.expand(10, 2))):
+            use()
+        assert torch.all(h == 1)
+        np.testing.assert_array_equal(given, images)
+
+
+def test_images_with_a_gradient_are_not_given_one_by_fit(kind, images):
+    if "keras" in kind.__name__ and keras.backend.backend() != "torch":
+        pytest.skip("only PyTorch's tensors hold gradients")
+    given = torch.from_numpy(images).requires_grad_()
+    train(kind, make(kind), given, num_steps=2)
+    assert given.grad is None
+
+
+# Devices, weights that are no numbers, seeds, reloaded modules
+
+
+def test_a_device_that_is_not_there_is_refused(kind, images):
+    model = make(kind)
+    before = to_arrays(model)
+    for device in ("gpu:7", "cuda:7", "meta", "", 3):
+        with pytest.raises(ValueError, match=r"device must be one of 'cpu.* or None, got '"):
+            train(kind, model, images, num_steps=1, device=device)
+    equal(to_arrays(model), before)
+    history = None
+    for device in ("cpu", "cpu:0", torch.device("cpu")):
+        history = train(kind, model, images, num_steps=1, device=device, history=history)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_found_before_the_first_step(kind, images, value):
+    model = make(kind)
+    if "torch" in kind.__name__:
+        weight = list(model.parameters())[-1]
+        weight.data[0] = value
+    else:
+        weight = model.weights[-1]
+        weight.assign(np.full(weight.shape, value, np.float32))
+    with pytest.raises(ValueError, match=r"must have finite weights before the first.* in .*bias$"):
+        train(kind, model, images, num_steps=1)
+
+
+def test_a_loss_that_overflows_at_once_is_not_blamed_on_the_learning_rate(kind, images):
+    model = make(kind)
+    before = {name: np.full_like(array, 1e30) for name, array in to_arrays(model).items()}
+    from_arrays(model, before)
+    with pytest.raises(FloatingPointError, match=r"at step 1; .* first step: the weights that"):
+        train(kind, model, images, num_steps=1)
+    equal(to_arrays(model), before)
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError), ("a", TypeError),
+                                             (True, TypeError)])
+def test_wrong_seeds(kind, images, seed, error):
+    model = make(kind)
+    uses = [lambda: train(kind, model, images, num_steps=1, seed=seed)]
+    if hasattr(kind, "UNet"):
+        uses.append(lambda: kind.loss_terms(model, images, LABELS, seed=seed))
+    else:
+        uses += [lambda: kind.evaluate(model, images, seed=seed), lambda: model.sample(2, seed)]
+    for use in uses:
+        with pytest.raises(error, match="seed must be a non-negative integer, got"):
+            use()
+
+
+RELOADED = """
+import importlib, sys
+import numpy as np
+from genmodels import training, transfer, {kind} as kind
+x, labels = np.random.default_rng(0).random((4, 28, 28), dtype=np.float32), np.arange(4)
+unet = hasattr(kind, "UNet")
+make = (lambda: kind.UNet((8, 8, 8))) if unet else (lambda: kind.MLPVAE(2, 8))
+fit = lambda model, **more: kind.fit(model, x, *[labels] * unet, num_steps=1, progress=False,
+                                     **more)
+model = make()
+history = fit(model)
+for module in ("training", "transfer", "vae_torch", "vae_keras", "diffusion_torch", "trained",
+               "diffusion_keras"):
+    if f"genmodels.{{module}}" in sys.modules:
+        importlib.reload(sys.modules[f"genmodels.{{module}}"])
+    assert fit(model, history=history) is history
+    transfer.copy_weights(model, make())
+    transfer.from_arrays(model, transfer.to_arrays(make()))
+    fit(make())
+print(history.num_steps)
+"""
+
+
+def test_reloaded_modules_know_their_objects(kind):
+    script = RELOADED.format(kind=kind.__name__.split(".")[1])
+    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", script], text=True,
+                          capture_output=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["8"]

@@ -67,7 +67,7 @@ def test_device_can_be_chosen():
     model = MLPVAE(latent_dim=2, hidden_dim=8)
     fit(model, IMAGES, num_steps=1, device="cpu", progress=False)
     assert next(model.parameters()).device == torch.device("cpu")
-    with pytest.raises(ValueError, match="device must be one of 'cpu'.* or None, got 'nowhere'"):
+    with pytest.raises(ValueError, match=r"device must be one of 'cpu'.* or None, got 'nowhere'"):
         fit(model, IMAGES, num_steps=1, device="nowhere", progress=False)
 
 

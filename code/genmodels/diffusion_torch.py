@@ -185,8 +185,9 @@ def fit(model: UNet, images: Array, labels: np.ndarray, *, loss: str = "simple",
     images = _array(images)
     networks = autocast(model.conv.weight, recipe, precision)
 
-    with batches(history, latent_dim=0, progress=progress,
-                 keep=lambda: keep_copies(model, optimizer)) as steps:
+    with (without_autocast(model.conv.weight),  # the user's would reach the gradient, too
+          batches(history, latent_dim=0, progress=progress,
+                  keep=lambda: keep_copies(model, optimizer)) as steps):
         for rows, _ in steps:
             # What a step draws follows from its number: a run can be stopped and continued.
             rng = np.random.default_rng([seed, history.num_steps, 1])
@@ -203,7 +204,7 @@ def fit(model: UNet, images: Array, labels: np.ndarray, *, loss: str = "simple",
 
 def _array(images: Array) -> np.ndarray:
     if isinstance(images, torch.Tensor):
-        images = images.detach().cpu().float()
+        images = images.detach().cpu().float().numpy()
     return np.array(images, np.float32)
 
 

@@ -372,7 +372,8 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     device_scope, keep = prepare(model, history, peak, device)
     layers_of = [*model.encoder.layers, *model.decoder.layers]
     with device_scope, without_autocast(), autocast(model, layers_of, recipe, precision):
-        images = model._tensor(images)  # all of them, on the device: a batch is an index
+        # all of them, on the device: a batch is an index
+        images = ops.stop_gradient(model._tensor(images))
         with batches(history, latent_dim=model.latent_dim, progress=progress, keep=keep) as steps:
             for rows, noise in steps:
                 x = ops.take(images, rows, axis=0)  # (batch, 28, 28)
@@ -409,7 +410,8 @@ def prepare(model: keras.Model, history: History, peak: float,
             history.optimizer.build(model.weights)  # also those that are frozen, perhaps for now
     check_optimizer(history, int(history.optimizer.iterations.value))
     if not model.compiled or model.optimizer is not history.optimizer:
-        model.compile(history.optimizer)
+        with own_settings(model.variable_dtype):  # it makes the loss's mean
+            model.compile(history.optimizer)
 
     def keep():
         variables = [*model.weights, *model.optimizer.variables]

@@ -388,8 +388,9 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     optimizer = prepare(model, history, peak, device)
     images = model._tensor(images).detach()  # all of them, on the device: a batch is an index
     networks = autocast(images, recipe, precision)
-    with batches(history, latent_dim=model.latent_dim, progress=progress,
-                 keep=lambda: keep_copies(model, optimizer)) as steps:
+    with (without_autocast(images),  # the user's would reach the gradient, too
+          batches(history, latent_dim=model.latent_dim, progress=progress,
+                  keep=lambda: keep_copies(model, optimizer)) as steps):
         for rows, noise in steps:
             x = images[torch.from_numpy(rows)]  # (batch, 28, 28)
             with networks:
