@@ -441,8 +441,9 @@ def compare(got: Any, expected: Any, *, what: str = "the result", tested: str = 
         mistakes: what known mistakes give, by their names: full sentences for the student.
         error: the absolute error of `expected`, or a number of standard errors, beside rounding.
         relative: a relative error of `expected`.
-        named_within: an absolute error of what the mistakes give, beside rounding. Not one of
-            statistics: within its tolerance other mistakes lie, too.
+        named_within: an absolute error of what the mistakes give, beside rounding. One of
+            statistics only where many independent numbers must agree at once: within the error
+            of one number other mistakes lie, too.
     """
     got, expected = array(got, what), np.asarray(expected)
     if got.dtype.kind == "b" and expected.dtype.kind != "b":

@@ -2,8 +2,9 @@
 
 `PLANTED[name]` has right answers written differently from the reference solution, and wrong ones
 by what is wrong with them, each with a phrase that the feedback must contain, or None where the
-mistake has no message of its own. An answer is the source of a cell, or a `swap` of parts of the
-reference solution.
+mistake has no message of its own. A cause that the feedback names must contain the phrase, so that
+no mistake is told the name of another. An answer is the source of a cell, or a `swap` of parts of
+the reference solution.
 """
 
 from dataclasses import dataclass
