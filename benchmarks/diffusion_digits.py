@@ -304,8 +304,9 @@ def report(results: dict) -> str:
     lines += ["", "The last step, from x_1 to grey levels. The noise of x_1/√α̅_1 has the standard "
               f"deviation of {width:.2f} level spacings, so x_1 does",
               f"not tell the level, and {first['reconstruction'][0] / first['in all'][0]:.0%} of "
-              f"all bits of unet-elbo are spent here. Three decoders of the same x_1, for {NUM_DECODED:,} of",
-              "the test digits, and what is saved against the first, in bits a pixel:", "",
+              "all bits of unet-elbo are spent here. Three decoders of the same x_1, for "
+              f"{NUM_DECODED:,} of", "the test digits, and what is saved against the first, in "
+              "bits a pixel:", "",
               "| weights | decoder | reconstruction | saved |", "| --- | --- | --- | --- |"]
     for name, row in sorted(results["bits"].items(), reverse=True):
         for decoder, (mean, error, gain, gain_error) in row["decoders"].items():
@@ -331,8 +332,8 @@ def report(results: dict) -> str:
               f"{len(SEEDS) * NUM_IMAGES} images: with Wilson's interval of 95 %, for these real",
               "digits. The first row is the floor: test digits, as many as were made, at random. "
               "Guided images can come as near,",
-              "since they have equal numbers of all digits. Network: unet-simple. Accuracy: the share in which the classifier sees the digit asked for "
-              "(weight 0 ignores it).",
+              "since they have equal numbers of all digits. Network: unet-simple. Accuracy: the "
+              "share in which the classifier sees the", "digit asked for (weight 0 ignores it).",
               f"Milliseconds: batches of 50, {results['threads']} threads.", "",
               "| images | Fréchet distance | precision | recall | accuracy | ms a sample |",
               "| --- | --- | --- | --- | --- | --- |"]
