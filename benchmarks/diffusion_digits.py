@@ -299,13 +299,14 @@ def report(results: dict) -> str:
         spread = bounds.standard_error(row["tenths"])
         lines.append(f"| {name} | {row['terms']['in all'][1]:.4f} | {spread:.4f} ± "
                      f"{spread / math.sqrt(2 * (NUM_TENTHS - 1)):.4f} |")
-    first = next(iter(results["bits"].values()))["terms"]
+    first = results["bits"]["unet-elbo"]["terms"]
     width = math.exp(-LOG_SNR_RANGE[1] / 2) * 255 / 2
     lines += ["", "The last step, from x_1 to grey levels. The noise of x_1/√α̅_1 has the standard "
               f"deviation of {width:.2f} level spacings, so x_1 does",
               f"not tell the level, and {first['reconstruction'][0] / first['in all'][0]:.0%} of "
-              f"all bits are spent here. Three decoders of the same x_1, for {NUM_DECODED:,} of",
-              "the test digits, and what is saved against the first, in bits a pixel:", "",
+              "all bits of unet-elbo are spent here. Three decoders of the same x_1, for "
+              f"{NUM_DECODED:,} of", "the test digits, and what is saved against the first, in "
+              "bits a pixel:", "",
               "| weights | decoder | reconstruction | saved |", "| --- | --- | --- | --- |"]
     for name, row in sorted(results["bits"].items(), reverse=True):
         for decoder, (mean, error, gain, gain_error) in row["decoders"].items():
@@ -330,11 +331,9 @@ def report(results: dict) -> str:
               "which three seeds tell only to about a half. Precision and accuracy are shares of "
               f"{len(SEEDS) * NUM_IMAGES} images: with Wilson's interval of 95 %, for these real",
               "digits. The first row is the floor: test digits, as many as were made, at random. "
-              "Guided images can fall below it:",
-              "they have equal numbers of all digits, and the test digits are by other writers "
-              "than the training digits. Network:",
-              "unet-simple. Accuracy: the share in which the classifier sees the digit asked for "
-              "(weight 0 ignores it).",
+              "Guided images can come as near,",
+              "since they have equal numbers of all digits. Network: unet-simple. Accuracy: the "
+              "share in which the classifier sees the", "digit asked for (weight 0 ignores it).",
               f"Milliseconds: batches of 50, {results['threads']} threads.", "",
               "| images | Fréchet distance | precision | recall | accuracy | ms a sample |",
               "| --- | --- | --- | --- | --- | --- |"]
@@ -359,8 +358,8 @@ def report(results: dict) -> str:
                      f"{np.std(values, ddof=1):.1f} |")
     lines += ["", f"Precision and recall of all {len(SEEDS) * NUM_IMAGES} images of a row against "
               f"{NUM_CHOICES} choices of {NUM_REAL} training digits: mean, and from the",
-              "smallest to the largest. Recall grows with the number of images, so it is larger "
-              "here than above. Trimmed: precision without",
+              "smallest to the largest. Recall depends on the number of images, and above it is "
+              "that of 300. Trimmed: precision without",
               "the 1 % of the real digits that lie farthest from their third neighbour. Length: "
               "the mean |φ|, of the training digits "
               f"{next(iter(results['choices'].values()))['length'][0]:.1f}.", "",
