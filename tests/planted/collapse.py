@@ -22,6 +22,8 @@ def usage(mean, log_var):
                  "return [kl.mean(axis=0), [bool(each > 0.01) for each in mean.var(axis=0)]]"),
         ],
         wrong={
+            "another threshold": (swap("> 0.01", "> 0.012"), "dimension 4 is called inactive"),
+            "a lower threshold": (swap("> 0.01", "> 0.005"), "dimension 3 is called active"),
             "no half": (swap("0.5 * ", ""), "½ is missing"),
             "summed over k": (swap("kl.mean(axis=0)", "kl.sum(axis=1)"), "keep them apart"),
             "sum over the digits": (swap("kl.mean(axis=0)", "kl.sum(axis=0)"), "average"),
@@ -116,6 +118,7 @@ def learning_rate(step, num_steps, peak):
 """,
         ],
         wrong={
+            "one peak": (swap("return peak", "return 4e-3"), None),
             "weight late": (swap("2 * (step + 1)", "2 * step"), "late by one step"),
             "weight above one": (swap("min(1, 2 * (step + 1) / num_steps)",
                                       "2 * (step + 1) / num_steps"), "above 1"),
@@ -167,6 +170,8 @@ def best_noise_var(eigenvalues, k):
 """,
         ],
         wrong={
+            "five directions": (swap("np.mean(eigenvalues[k:])",
+                                     "np.sum(eigenvalues[k:]) / (5 - k)"), None),
             "no half": (swap("1)) / 2", "1))"), "½ is missing"),
             "negative": (swap("np.maximum(eigenvalues[:k] / noise_var, 1)",
                               "eigenvalues[:k] / noise_var"), "negative"),

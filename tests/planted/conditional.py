@@ -97,6 +97,7 @@ def predict(x, W_x, b_x, W_y, b_y, noise_std):
                  "return [b_y + gain @ (x - b_x), list(cov_yy - gain @ W_x @ W_y.T)]"),
         ],
         wrong={
+            "one noise": (swap("noise_std**2", "0.36"), None),
             "noise of y": (swap("W_y @ W_y.T + noise_std**2 * np.eye(len(b_y))", "W_y @ W_y.T"),
                            "noise of y itself is missing"),
             "sigma in y": (swap("noise_std**2 * np.eye(len(b_y))", "noise_std * np.eye(len(b_y))"),

@@ -210,6 +210,7 @@ def denoising_sum(x0, x0_hat, t, alpha_bar):
 """,
         ],
         wrong={
+            "always five terms": (swap("len(snr[1:])", "5"), None),
             "one term": (swap("len(snr[1:]) * ", ""), "term at t"),
             "T terms": (swap("len(snr[1:])", "len(snr)"), "counts T terms"),
             "no half": (swap("0.5 * ", ""), "½ is missing"),

@@ -110,6 +110,7 @@ def uneven(tau, gap):
 """,
         ],
         wrong={
+            "one gap": (swap("(2 * gap)", "0.16"), None),
             "no half": (swap("tau**2 / 2", "tau**2"), "½ is missing in log E[w]"),
             "tau is the variance": (swap("tau**2 / 2", "tau / 2"), "standard deviation"),
             "sign": (swap("tau**2 / 2", "-tau**2 / 2"), "the other difference"),

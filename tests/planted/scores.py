@@ -179,6 +179,7 @@ def drift(x, score, beta, eta):
 """,
         ],
         wrong={
+            "one beta": (swap("-0.5 * beta", "-0.5 * 6.07"), None),
             "all signs": (swap("-0.5", "0.5"), "factor of −dτ"),
             "sign of the score": (swap("x + (1", "x - (1"), "sign of the score"),
             "sign of x": (swap("(x +", "(-x +"), "term with x is reversed"),
@@ -217,8 +218,15 @@ def log_likelihood(x, velocity, divergence, taus):
         x = x + step * velocity(middle, tau)
     return log_p + torch.distributions.Normal(0.0, 1.0).log_prob(x)
 """,
+            swap("zip(taus, np.diff(taus))", "zip(taus[1:], np.diff(taus))"),  # right ends
         ],
         wrong={
+            "last interval lost": (swap("zip(taus, np.diff(taus))",
+                                        "zip(taus[:-2], np.diff(taus))"), None),
+            "first interval lost": (swap("zip(taus, np.diff(taus))",
+                                         "zip(taus[1:], np.diff(taus)[1:])"), None),
+            "ten intervals lost": (swap("zip(taus, np.diff(taus))",
+                                        "zip(taus[:-11], np.diff(taus))"), None),
             "sign": (swap("integral + step", "integral - step"), "density falls"),
             "no normal": (swap("stats.norm.logpdf(x) + integral", "integral"),
                           "integral alone"),
