@@ -305,12 +305,12 @@ def ask_drawing(function: Callable, /, **inputs: Any) -> tuple[Any, Any]:
     again = {key: copy.deepcopy(value) if key in start else value for key, value in inputs.items()}
     first = ask(function, **inputs)
     need(rng_states(inputs) != start, f"after the call the generator `{name}` is where it was "
-         f"before: draw with `{name}`, not with a generator of your own.")
+         "before: nothing was drawn with it.")
     need(same(first, ask(function, **again)), f"two generators `{name}` in the same state give "
-         f"different results: is everything drawn with `{name}`?")
+         f"different results: not everything is drawn with `{name}`.")
     second = ask(function, **inputs)
-    need(not same(first, second), "two calls in a row give exactly the same numbers: draw new "
-         f"ones with `{name}` in each call, without seeding or copying it.")
+    need(not same(first, second), "two calls in a row give exactly the same numbers, although "
+         f"`{name}` has moved on: they must be drawn anew in each call.")
     return first, second
 
 
