@@ -319,7 +319,6 @@ def prepare(model: nn.Module, history: History, peak: float,
     optimizer = history.optimizer
     check_optimizer(history, max((int(state["step"]) for state in optimizer.state.values()),
                                  default=0))
-    optimizer.load_state_dict(optimizer.state_dict())  # goes where the model is
     return optimizer
 
 
@@ -336,7 +335,8 @@ def autocast(images: torch.Tensor, recipe: str, precision: str | None) -> torch.
         else:
             in_hardware = device == "cuda" and torch.cuda.is_bf16_supported(False)
         precision = "bfloat16" if in_hardware else "float32"
-    return torch.autocast(device, torch.bfloat16, precision == "bfloat16")
+    # Within another autocast, rounded weights that were kept would outlive the step.
+    return torch.autocast(device, torch.bfloat16, precision == "bfloat16", cache_enabled=False)
 
 
 def keep_copies(model: VAE, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
