@@ -324,8 +324,8 @@ def report(results: dict) -> str:
         cells = " | ".join(f"{mean:.4f} ± {error:.4f}" for mean, error in terms)
         lines.append(f"| {level} | {noise:.2f} | {cells} |".replace("-", "−"))
     lines += ["", "## Images", "",
-              f"Seeds {', '.join(map(str, SEEDS))} of {NUM_IMAGES} images each. Fréchet distance to "
-              f"the 60,000 training digits; precision and recall against {NUM_REAL}",
+              f"Seeds {', '.join(map(str, SEEDS))} of {NUM_IMAGES} images each. Fréchet distance "
+              f"to the 60,000 training digits; precision and recall against {NUM_REAL}",
               "of them, the same in all rows, 3 neighbours. Fréchet distance and recall: ± "
               "standard error over the seeds,",
               "which three seeds tell only to about a half. Precision and accuracy are shares of "
