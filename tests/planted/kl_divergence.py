@@ -31,6 +31,8 @@ def kl_diagonal(mean, log_var):
                                           "- log_var", "- 2 * log_var"), "log σ²"),
             "sigma for sigma squared": (swap("exp(log_var)", "exp(log_var / 2)"), "σ where σ²"),
             "no one": (swap(" - 1", ""), "depends on k only"),
+            "clipped": (swap("    return", "    log_var = np.clip(log_var, -10, 10)\n    return"),
+                        "log_var = -45"),
         },
     ),
     "kl-monte-carlo": Planted(

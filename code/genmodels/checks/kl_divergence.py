@@ -29,6 +29,11 @@ def kl_diagonal(answer):
     for n, k in ((5, 3), (1, 6), (4, 1)):
         mean, log_var = rng.normal(size=(n, k)), rng.normal(-1, 1.2, size=(n, k))
         compare_diagonal(ask(answer, mean=mean, log_var=log_var), mean, log_var)
+    for extreme in (-45.0, 25.0):  # apart: a sum of both would show the large one alone
+        mean, log_var = rng.normal(size=(2, 3)), np.full((2, 3), extreme)
+        compare(ask(answer, mean=mean, log_var=log_var),
+                gaussian.kl_to_standard_normal(mean, log_var),
+                what="the divergence, nats", tested=f"log_var = {extreme:g} everywhere")
     at_prior = ask(answer, mean=np.zeros((2, 3)), log_var=np.zeros((2, 3)))
     need(np.all(np.abs(at_prior) < 1e-6),
          f"of the prior from itself it must be 0, and came out as {show(at_prior)}.")
