@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from genmodels.diffusion_keras import UNet
 from genmodels.vae_keras import MLPVAE, ConvVAE, fit
 
 IMAGES = np.random.default_rng(1).random((6, 28, 28), dtype=np.float32)
@@ -145,3 +146,13 @@ def test_pictures_carry_no_gradient():
 def test_device_can_be_chosen():
     history = fit(small_model(), IMAGES, num_epochs=2, device="cpu", progress=False)
     assert np.all(np.isfinite(history.loss))
+
+
+@pytest.mark.parametrize("use", ["call", "predict", "predict_on_batch", "evaluate", "fit"])
+def test_images_without_noise_are_refused_by_what_keras_itself_offers(use):
+    for model, message in [(small_model(), r"must be a pair \(x, noise\).*model\.reconstruct\(x\)"),
+                           (UNet((8, 8, 8)), r"must be three, \(x, log_snr, labels\).*denoiser")]:
+        model.compile("adam")
+        call = model if use == "call" else getattr(model, use)
+        with pytest.raises(TypeError, match=f"(?s)inputs {message}"):
+            call(IMAGES)
