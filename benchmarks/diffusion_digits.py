@@ -331,8 +331,8 @@ def report(results: dict) -> str:
               "which three seeds tell only to about a half. Precision and accuracy are shares of "
               f"{len(SEEDS) * NUM_IMAGES} images: with Wilson's interval of 95 %, for these real",
               "digits. The first row is the floor: test digits, as many as were made, at random. "
-              "Guided images can come as near,",
-              "perhaps since they have equal numbers of all digits. Network: unet-simple. Accuracy: the "
+              "Guided images can come as near, perhaps",
+              "since they have equal numbers of all digits. Network: unet-simple. Accuracy: the "
               "share in which the classifier sees the", "digit asked for (weight 0 ignores it).",
               f"Milliseconds: batches of 50, {results['threads']} threads.", "",
               "| images | Fréchet distance | precision | recall | accuracy | ms a sample |",
