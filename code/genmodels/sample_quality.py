@@ -22,9 +22,23 @@ from torch import nn
 
 from genmodels.datasets import check_images
 from genmodels.denoising import check_labels
-from genmodels.gaussian import Array, finite_array, plain_array
-from genmodels.training import History, batches, begin, check_positive_int, learning_rate_at
-from genmodels.vae_torch import autocast, keep_copies
+from genmodels.gaussian import Array, finite_array
+from genmodels.training import (
+    History,
+    batches,
+    begin,
+    check_positive_int,
+    check_precision,
+    learning_rate_at,
+)
+from genmodels.vae_torch import (
+    autocast,
+    check_precise_weights,
+    keep_copies,
+    prepare,
+    tensor_like,
+    without_autocast,
+)
 
 __all__ = ["Classifier", "fit", "frechet_distance", "precision_and_recall", "wilson_interval"]
 
@@ -69,16 +83,13 @@ class Classifier(nn.Module):
 
     def _in_parts(self, network: nn.Module, images: np.ndarray) -> Array:
         check_images(images)
-        weight = self.logits.weight
-        if weight.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"the classifier must be of float32 or float64, got {weight.dtype}")
+        check_precise_weights(self)
         parts = self._tensor(images).split(500)
-        with torch.autocast(weight.device.type, enabled=False):
+        with without_autocast(self.logits.weight):
             return torch.cat([network(part) for part in parts]).cpu().double().numpy()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        weight = self.logits.weight
-        return torch.as_tensor(plain_array(array), dtype=weight.dtype, device=weight.device)
+        return tensor_like(self.logits.weight, array)
 
 
 def fit(model: Classifier, images: np.ndarray, labels: np.ndarray, *, num_epochs: int | None = None,
@@ -97,14 +108,13 @@ def fit(model: Classifier, images: np.ndarray, labels: np.ndarray, *, num_epochs
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
-    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    check_precision(precision)
+    optimizer = prepare(model, history, peak, device)
     images = model._tensor(images)
     networks = autocast(images, recipe, precision)
-    if history.optimizer is None:
-        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
-    optimizer = history.optimizer
-    with batches(history, latent_dim=0, progress=progress,
-                 keep=lambda: keep_copies(model, optimizer)) as steps:
+    with (without_autocast(images),
+          batches(history, latent_dim=0, progress=progress,
+                  keep=lambda: keep_copies(model, optimizer)) as steps):
         for rows, _ in steps:
             rows = torch.from_numpy(rows)
             with networks:
