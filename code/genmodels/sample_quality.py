@@ -11,8 +11,6 @@ covariance of the features, a number without unit that depends on the features: 
 measured with the same classifier and the same number of images, and nothing else.
 """
 
-import math
-import numbers
 
 import numpy as np
 import torch
@@ -40,7 +38,7 @@ from genmodels.vae_torch import (
     without_autocast,
 )
 
-__all__ = ["Classifier", "fit", "frechet_distance", "precision_and_recall", "wilson_interval"]
+__all__ = ["Classifier", "fit", "frechet_distance", "precision_and_recall"]
 
 NUM_FEATURES = 32
 
@@ -186,23 +184,3 @@ def _features(name: str, value: ArrayLike, above: int | None = None) -> Array:
         raise ValueError(f"{name} has {len(value)} rows, expected more than its "
                          f"{value.shape[1]} columns")
     return value
-
-
-def wilson_interval(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval for the probability of which count of n independent trials speak.
-
-    It holds all p with |count/n − p| ≤ z √(p(1 − p)/n): for z = 1.96 about 95 % of such intervals
-    contain p, and none has length zero, not even for 0 or n of n. Source: Wilson (1927).
-    Raises TypeError or ValueError unless n is a positive integer, count one of 0 … n, z positive.
-    """
-    check_positive_int(n, "n")
-    if not isinstance(count, numbers.Integral) or isinstance(count, bool):
-        raise TypeError(f"count must be an integer, got {count!r}")
-    if not 0 <= count <= n:
-        raise ValueError(f"count must lie between 0 and n = {n}, got {count}")
-    if not (math.isfinite(z) and z > 0):
-        raise ValueError(f"z must be a positive number, got {z!r}")
-    centre = count + z**2 / 2
-    half = z * math.sqrt(count * (n - count) / n + z**2 / 4)
-    low, high = (centre - half) / (n + z**2), (centre + half) / (n + z**2)
-    return max(low, 0.0), min(high, 1.0)  # rounding may leave −1e-17
