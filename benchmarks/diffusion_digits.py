@@ -27,18 +27,14 @@ import numpy as np
 import torch
 from scipy.integrate import cumulative_trapezoid
 from scipy.spatial.distance import cdist
+from scipy.stats import binomtest
 
 from genmodels import bounds, diffusion, trained, vae_torch
 from genmodels.datasets import load_mnist
 from genmodels.denoising import LOG_SNR_RANGE, counted_decoder, grey_decoder
 from genmodels.diffusion import NoiseSchedule
 from genmodels.diffusion_torch import UNet
-from genmodels.sample_quality import (
-    Classifier,
-    frechet_distance,
-    precision_and_recall,
-    wilson_interval,
-)
+from genmodels.sample_quality import Classifier, frechet_distance, precision_and_recall
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, NUM_IMAGES, NUM_REAL = (0, 1, 2), 300, 2000
@@ -269,7 +265,7 @@ def mean_and_error(values) -> str:
 def share(shares, n: int) -> str:
     """A share among images of all seeds, n a seed, with Wilson's interval of 95 %."""
     count, n = round(sum(shares) * n), n * len(shares)
-    low, high = wilson_interval(count, n)
+    low, high = binomtest(count, n).proportion_ci(method="wilson")
     return f"{count / n:.3f} ({low:.3f} to {high:.3f})"
 
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from genmodels import bounds, denoising, diffusion, sample_quality
+from genmodels import bounds, denoising, diffusion
 from genmodels.diffusion import NoiseSchedule
 
 LEVELS = np.arange(256) / 127.5 - 1
@@ -133,25 +133,3 @@ def test_standard_errors_of_the_benchmark_are_those_of_repetitions(benchmark):
     repeated = bounds.standard_error(total.reshape(60, 20).mean(axis=1))
     low, high = scipy.stats.chi2.ppf([0.0005, 0.9995], 59)
     assert low < 59 * (repeated / bounds.standard_error(total)) ** 2 < high
-
-
-def test_wilson_interval_is_that_of_scipy():
-    for count, n in [(0, 20), (20, 20), (1, 7), (93, 100), (9915, 10_000), (0, 1)]:
-        for confidence in (0.5, 0.95, 0.999):
-            z = scipy.stats.norm.ppf((1 + confidence) / 2)
-            low, high = sample_quality.wilson_interval(count, n, z)
-            expected = scipy.stats.binomtest(count, n).proportion_ci(confidence, method="wilson")
-            np.testing.assert_allclose([low, high], expected, rtol=0, atol=1e-14)
-            assert 0 <= low < high <= 1
-    assert sample_quality.wilson_interval(900, 900) == pytest.approx((0.99575, 1), abs=1e-5)
-
-
-def test_bad_input_of_wilson_interval():
-    for arguments, error, message in [((3, 0), ValueError, "n"), ((3, 2), ValueError, "count"),
-                                      ((-1, 2), ValueError, "count"),
-                                      ((1.0, 2), TypeError, "count"),
-                                      ((True, 2), TypeError, "count"), ((1, 2.0), TypeError, "n"),
-                                      ((1, 2, 0.0), ValueError, "z"),
-                                      ((1, 2, math.nan), ValueError, "z")]:
-        with pytest.raises(error, match=f"^{message} must"):
-            sample_quality.wilson_interval(*arguments)

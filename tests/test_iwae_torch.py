@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genmodels import bounds, iwae_torch
+from genmodels import bounds, iwae_torch, vae_torch
 from genmodels.iwae_torch import BinaryVAE, binarise, fit, log_weights, surrogate_loss
 from genmodels.vae_torch import MLPVAE, ConvVAE
 
@@ -191,10 +191,11 @@ class OldConvVAE(MLPVAE):
     """Stands in for a ConvVAE made before a reload: the name is the same, the class is not."""
 
 
-OldConvVAE.__qualname__ = "ConvVAE"
+OldConvVAE.__module__, OldConvVAE.__qualname__ = "genmodels.vae_torch", "ConvVAE"
 LIKELIHOODS = {  # what claims to be one, or a weight with one in it
     "elbo_terms": lambda x: small().elbo_terms(x),
     "log_weights of the model": lambda x: small().log_weights(x, torch.zeros(len(x), 3, 2)),
+    "evaluate": lambda x: vae_torch.evaluate(small(), x),
     "log_weights": lambda x: log_weights(small(), x, 3, progress=False),
     "log_weights of a ConvVAE": lambda x: log_weights(ConvVAE(), x, 3, progress=False),
     "log_weights of an old ConvVAE": lambda x: log_weights(OldConvVAE(), x, 3, progress=False),
@@ -221,7 +222,7 @@ def test_autocast_does_not_change_log_weights():
     for model in (small(), BinaryVAE(), ConvVAE(), MLPVAE()):
         expected = log_weights(model, BINARY, 7, progress=False)
         with torch.autocast("cpu", torch.bfloat16):
-            assert model.decode(torch.zeros(1, model.latent_dim)).dtype == torch.bfloat16
+            assert model.decoder(torch.zeros(1, model.latent_dim)).dtype == torch.bfloat16
             inside = log_weights(model, BINARY, 7, progress=False)
         np.testing.assert_array_equal(inside, expected)
 

@@ -95,7 +95,7 @@ def test_autocast_does_not_change_features(digits):
             np.testing.assert_array_equal(use(images), expected)
         for dtype in (sample_quality.torch.bfloat16, sample_quality.torch.float16):
             model.to(dtype)
-            with pytest.raises(TypeError, match="classifier must be of float32 or float64, got"):
+            with pytest.raises(TypeError, match="model must be of float32 or float64, got"):
                 use(images)
         model.float()
 

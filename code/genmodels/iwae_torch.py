@@ -16,13 +16,30 @@ from tqdm import tqdm
 
 from genmodels.datasets import check_images
 from genmodels.gaussian import plain_array
-from genmodels.training import batches, begin, check_positive_int, learning_rate_at
-from genmodels.vae_torch import VAE, Array, Encoder, History, autocast, keep_copies
+from genmodels.training import (
+    batches,
+    begin,
+    check_positive_int,
+    check_precision,
+    check_seed,
+    is_a,
+    learning_rate_at,
+)
+from genmodels.vae_torch import (
+    VAE,
+    Array,
+    Encoder,
+    History,
+    autocast,
+    check_precise_weights,
+    keep_copies,
+    prepare,
+    without_autocast,
+)
 
 __all__ = ["BinaryVAE", "History", "binarise", "fit", "log_weights", "surrogate_loss"]
 
 NUM_DRAWN = 5  # of the K samples, for the gradient
-BERNOULLI = ("BinaryVAE", "ConvVAE")  # whose pixels are zeros and ones
 
 
 class BinaryVAE(VAE):
@@ -32,8 +49,8 @@ class BinaryVAE(VAE):
     ±√(6/(n_in + n_out)), biases zero, except that with mean_image (28, 28), grey values in [0, 1]
     averaged over the data, the decoder's last biases are the logits of (mean_image + 0.001)/1.002.
     Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer, or
-    mean_image not an image. `elbo_terms` and `log_weights` raise ValueError for grey images, of
-    which this model has no likelihood: `binarise` them.
+    mean_image not an image. `elbo_terms`, `log_weights` and `vae_torch.evaluate` raise ValueError
+    for grey images, of which this model has no likelihood: `binarise` them.
     """
 
     def __init__(self, latent_dim: int = 50, hidden_dim: int = 200,
@@ -68,15 +85,8 @@ class BinaryVAE(VAE):
             with torch.no_grad():
                 decoder[-2].bias.copy_(torch.logit(mean))
 
-    def elbo_terms(self, x: Array, noise: Array | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `VAE.elbo_terms`, for binary images x (n, 28, 28)."""
-        _check_binary(x, "x")
-        return super().elbo_terms(x, noise)
-
-    def log_weights(self, x: Array, noise: Array) -> torch.Tensor:
-        """As `VAE.log_weights`, for binary images x (n, 28, 28)."""
-        _check_binary(x, "x")
-        return super().log_weights(x, noise)
+    def _check_likelihood(self, x: Array, name: str) -> None:
+        _check_binary(x, name)
 
     def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(output)
@@ -85,7 +95,7 @@ class BinaryVAE(VAE):
         # log p(x|h) = Σ x log π + (1 − x) log(1 − π) with π = sigmoid(logit) (N1). The first sum is
         # a product of matrices, which is faster, and which bfloat16 would spoil.
         x, logits = x.flatten(-2), output.flatten(-2)  # (n, [1,] 784), (n, [K,] 784)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             linear = torch.einsum("...i,...i->...", logits, x)
         return linear - nn.functional.softplus(logits).sum(dim=-1)
 
@@ -161,15 +171,14 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
-    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
-    images = model._tensor(_tensor(images))
-    networks = autocast(images, recipe, precision)
-    if history.optimizer is None:
-        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
-    optimizer, generator = history.optimizer, torch.Generator(images.device)
+    check_precision(precision)
+    optimizer = prepare(model, history, peak, device)
+    images = model._tensor(images).detach()
+    networks, generator = autocast(images, recipe, precision), torch.Generator(images.device)
 
-    with batches(history, latent_dim=0, progress=progress,
-                 keep=lambda: keep_copies(model, optimizer)) as steps:
+    with (without_autocast(images),
+          batches(history, latent_dim=0, progress=progress,
+                  keep=lambda: keep_copies(model, optimizer)) as steps):
         for rows, _ in steps:
             # What a step draws follows from its number: a run can be stopped and continued.
             generator.manual_seed(_seed(seed, history.num_steps))
@@ -202,16 +211,14 @@ def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
     samples_per_pass vectors h at once. `torch.autocast` changes nothing here.
     Raises TypeError or ValueError naming the argument that is wrong.
     """
-    check_images(images)
-    # By name: a model made before its module was reloaded is of another class of the same name.
-    if any(cls.__qualname__ in BERNOULLI for cls in type(model).__mro__):
+    model._check_likelihood(images, "images")
+    if is_a(model, "genmodels.vae_torch.ConvVAE"):  # its loss of grey pixels is no likelihood
         _check_binary(images, "images")
-    for name, weight in model.named_parameters():
-        if weight.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"model must be of float32 or float64, got {weight.dtype} in {name}")
+    check_precise_weights(model)
     check_positive_int(num_samples, "num_samples")
     check_positive_int(samples_per_pass, "samples_per_pass")
-    images = model._tensor(_tensor(images))
+    check_seed(seed)
+    images = model._tensor(images)
     generator = torch.Generator(images.device)
     result = np.empty((len(images), num_samples), np.float32)
     for i in tqdm(range(len(images)), desc="weights", unit="image", leave=False, mininterval=0.5,
@@ -219,8 +226,8 @@ def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
         generator.manual_seed(_seed(seed, i))
         noise = torch.randn(1, num_samples, model.latent_dim, dtype=images.dtype,
                             device=images.device, generator=generator)
-        with torch.autocast(images.device.type, enabled=False):
-            parts = [sum(model._importance(images[i:i + 1].clone(), part))[0]
+        with without_autocast(images):
+            parts = [sum(model._importance(images[i:i + 1], part))[0]
                      for part in noise.split(samples_per_pass, dim=1)]
         result[i] = torch.cat(parts).cpu()
     return result

@@ -11,8 +11,6 @@ covariance of the features, a number without unit that depends on the features: 
 measured with the same classifier and the same number of images, and nothing else.
 """
 
-import math
-import numbers
 
 import numpy as np
 import torch
@@ -22,11 +20,25 @@ from torch import nn
 
 from genmodels.datasets import check_images
 from genmodels.denoising import check_labels
-from genmodels.gaussian import Array, finite_array, plain_array
-from genmodels.training import History, batches, begin, check_positive_int, learning_rate_at
-from genmodels.vae_torch import autocast, keep_copies
+from genmodels.gaussian import Array, finite_array
+from genmodels.training import (
+    History,
+    batches,
+    begin,
+    check_positive_int,
+    check_precision,
+    learning_rate_at,
+)
+from genmodels.vae_torch import (
+    autocast,
+    check_precise_weights,
+    keep_copies,
+    prepare,
+    tensor_like,
+    without_autocast,
+)
 
-__all__ = ["Classifier", "fit", "frechet_distance", "precision_and_recall", "wilson_interval"]
+__all__ = ["Classifier", "fit", "frechet_distance", "precision_and_recall"]
 
 NUM_FEATURES = 32
 
@@ -69,16 +81,13 @@ class Classifier(nn.Module):
 
     def _in_parts(self, network: nn.Module, images: np.ndarray) -> Array:
         check_images(images)
-        weight = self.logits.weight
-        if weight.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"the classifier must be of float32 or float64, got {weight.dtype}")
+        check_precise_weights(self)
         parts = self._tensor(images).split(500)
-        with torch.autocast(weight.device.type, enabled=False):
+        with without_autocast(self.logits.weight):
             return torch.cat([network(part) for part in parts]).cpu().double().numpy()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        weight = self.logits.weight
-        return torch.as_tensor(plain_array(array), dtype=weight.dtype, device=weight.device)
+        return tensor_like(self.logits.weight, array)
 
 
 def fit(model: Classifier, images: np.ndarray, labels: np.ndarray, *, num_epochs: int | None = None,
@@ -97,14 +106,13 @@ def fit(model: Classifier, images: np.ndarray, labels: np.ndarray, *, num_epochs
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
-    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    check_precision(precision)
+    optimizer = prepare(model, history, peak, device)
     images = model._tensor(images)
     networks = autocast(images, recipe, precision)
-    if history.optimizer is None:
-        history.optimizer = torch.optim.Adam(model.parameters(), lr=peak, fused=True)
-    optimizer = history.optimizer
-    with batches(history, latent_dim=0, progress=progress,
-                 keep=lambda: keep_copies(model, optimizer)) as steps:
+    with (without_autocast(images),
+          batches(history, latent_dim=0, progress=progress,
+                  keep=lambda: keep_copies(model, optimizer)) as steps):
         for rows, _ in steps:
             rows = torch.from_numpy(rows)
             with networks:
@@ -176,23 +184,3 @@ def _features(name: str, value: ArrayLike, above: int | None = None) -> Array:
         raise ValueError(f"{name} has {len(value)} rows, expected more than its "
                          f"{value.shape[1]} columns")
     return value
-
-
-def wilson_interval(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval for the probability of which count of n independent trials speak.
-
-    It holds all p with |count/n − p| ≤ z √(p(1 − p)/n): for z = 1.96 about 95 % of such intervals
-    contain p, and none has length zero, not even for 0 or n of n. Source: Wilson (1927).
-    Raises TypeError or ValueError unless n is a positive integer, count one of 0 … n, z positive.
-    """
-    check_positive_int(n, "n")
-    if not isinstance(count, numbers.Integral) or isinstance(count, bool):
-        raise TypeError(f"count must be an integer, got {count!r}")
-    if not 0 <= count <= n:
-        raise ValueError(f"count must lie between 0 and n = {n}, got {count}")
-    if not (math.isfinite(z) and z > 0):
-        raise ValueError(f"z must be a positive number, got {z!r}")
-    centre = count + z**2 / 2
-    half = z * math.sqrt(count * (n - count) / n + z**2 / 4)
-    low, high = (centre - half) / (n + z**2), (centre + half) / (n + z**2)
-    return max(low, 0.0), min(high, 1.0)  # rounding may leave −1e-17

@@ -126,6 +126,7 @@ class VAE(nn.Module):
         is standard normal; if not given, it is drawn (`torch.manual_seed` seeds it).
         Raises TypeError or ValueError if x is not images or noise not of shape (n, k).
         """
+        self._check_likelihood(x, "x")
         x = self._images(x, "x")
         if noise is None:
             noise = torch.randn(len(x), self.latent_dim, dtype=x.dtype, device=x.device)
@@ -140,6 +141,7 @@ class VAE(nn.Module):
         `torch.autocast` has no effect. Differentiable.
         Raises TypeError or ValueError if x is not images or noise not of shape (n, K, k).
         """
+        self._check_likelihood(x, "x")
         x = self._images(x, "x")
         noise = self._latent(noise, "noise", len(x), samples=True)
         with without_autocast(x):
@@ -173,6 +175,10 @@ class VAE(nn.Module):
 
     def _tensor(self, array: Array) -> torch.Tensor:
         return tensor_like(next(self.parameters()), array)
+
+    def _check_likelihood(self, x: Array, name: str) -> None:
+        """Raises TypeError or ValueError unless x are images of which the decoder has a loss."""
+        check_images(x, name)
 
     def _images(self, x: Array, name: str) -> torch.Tensor:
         check_images(x, name)
@@ -417,7 +423,7 @@ def evaluate(model: VAE, images: Array, *, batch_size: int = 1000,
     has no effect.
     Raises TypeError or ValueError naming the argument that is wrong.
     """
-    check_images(images)
+    model._check_likelihood(images, "images")
     check_positive_int(batch_size, "batch_size")
     check_seed(seed)
     check_precise_weights(model)
