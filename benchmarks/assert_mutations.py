@@ -55,7 +55,8 @@ REASONS: dict[tuple[str, str], str] = {
     ("kl_divergence", "cell 25, cell, line 1: -1 -> 1"): "the identity holds at any log_var",
     ("kl_divergence", "cell 27, cell, line 7: index"): "any row will do",
     ("kl_divergence", "beyond['wide'] > 0.5"): "fails when wide has the standard deviation 2",
-    ("kl_divergence", "-np.log(weight), rtol=0"): "fails when the divergences of cell 10 are swapped",
+    ("kl_divergence", "-np.log(weight), rtol=0"):
+        "fails when the divergences of cell 10 are swapped",
     ("kl_divergence", "min(seeking['right'][2]"): "fails when the weight of cell 10 is 0.4",
     ("kl_divergence", "max((std for _, std"): "fails when the divergences of cell 10 are swapped",
     ("kl_divergence", "value.shape == (64,)"): "fails when kl_numpy keeps the dimension",
@@ -86,6 +87,38 @@ REASONS: dict[tuple[str, str], str] = {
     ("gradients", "found.x[:2], best_mean"): "fails when kl_divergence adds the means",
     ("gradients", "with_baseline.std(axis=0) < plain"): "fails when the baseline is added",
     ("gradients", "by_dim[:, 2] < by_dim[:, 1]"): "fails when the baseline is 0",
+    ("vae_torch", "assert num_encoder =="): "fails when cell 4 takes 500 hidden units",
+    ("vae_torch", "assert num_decoder =="): "fails when the decoder returns 785 numbers",
+    ("vae_keras", "integral < 1"): "fails when the first exponent is -x",
+    ("two_frameworks", "math.prod(ours.shape)"): "fails when one model has three latent variables",
+    ("two_frameworks", "np.array_equal(in_keras, in_torch)"):
+        "fails when the kernel is reshaped, not transposed",
+    ("two_frameworks", "image.ravel()[order]"): "fails when order is np.arange(8)",
+    ("two_frameworks", "np.array_equal(first, last)"): "fails when the second copy is left out",
+    ("two_frameworks", "distance[rows] > 30"): "cell 27 runs it; fails for the nearest digits",
+    ("two_frameworks", "fractions[architecture, 'sum']"):
+        "fails when the gradients are multiplied by the scale",
+    ("two_frameworks", "np.array_equal(in_keras, [2, 4, 6])"):
+        "fails when PyTorch's layer pads nothing",
+    ("two_frameworks", "equal_epsilon[name][0, 0]"): "fails when the two results are exchanged",
+    ("two_frameworks", "losses[-1] < weights[-1]"): "fails when losses and weights are exchanged",
+    ("two_frameworks", "np.subtract(moved, final['end'])"): "fails when the two are exchanged",
+    ("two_frameworks", "signals['PyTorch']['KL in nats']"):
+        "fails when both models have the weights of Keras",
+    ("two_frameworks", "kl.mean() < 0.01 and"):
+        "not at the quick budget, at which nothing is trained long enough",
+    ("two_frameworks", "cell 50, transfer._keras_weights: index"):
+        "leaves out a layer that cell 50 does not look at; cell 16 refuses it",
+    ("how_good", "cell 23, gaussian._log_det: "):
+        "a constant of log w, which its normalisation cancels",
+    ("how_good", "np.linalg.eigvalsh("): "fails when cell 2 makes the encoder narrow, 0.5 for 1.3",
+    ("how_good", "torch.equal(again, black_or_white)"): "fails for another seed",
+    ("how_good", "-last['mean'] > published[name]"):
+        "fails when a published figure is 10 nats more",
+    ("how_good", "curve['vae-1'][1] > "): "fails when vae-1 and iwae-50 are exchanged",
+    ("how_good", "curve['vae-1'][5000] < "): "fails when vae-1 and iwae-50 are exchanged",
+    ("how_good", "rows[2][-1].mean() > rows[0]"):
+        "fails when the first model takes the third's place",
 }
 
 
