@@ -310,7 +310,7 @@ def report(results: dict) -> str:
               "| weights | decoder | reconstruction | saved |", "| --- | --- | --- | --- |"]
     for name, row in sorted(results["bits"].items(), reverse=True):
         for decoder, (mean, error, gain, gain_error) in row["decoders"].items():
-            saved = f"{gain:.4f} ± {gain_error:.4f}" if gain_error else ""
+            saved = f"{gain:.4f} ± {gain_error:.4f}".replace("-", "−") if gain_error else ""
             lines.append(f"| {name} | {decoder} | {mean:.4f} ± {error:.4f} | {saved} |")
     lines += ["", "Another first noise level moves bits between the terms. For unet-elbo and 500 "
               "test digits: the noise of x_1 in level spacings;",
@@ -322,10 +322,10 @@ def report(results: dict) -> str:
               "| --- | --- | --- | --- | --- |"]
     for level, (noise, *terms) in results["first_levels"].items():
         cells = " | ".join(f"{mean:.4f} ± {error:.4f}" for mean, error in terms)
-        lines.append(f"| {level} | {noise:.2f} | {cells} |")
+        lines.append(f"| {level} | {noise:.2f} | {cells} |".replace("-", "−"))
     lines += ["", "## Images", "",
-              f"{len(SEEDS)} seeds of {NUM_IMAGES} images each. Fréchet distance to the 60,000 "
-              f"training digits; precision and recall against {NUM_REAL}",
+              f"Seeds {', '.join(map(str, SEEDS))} of {NUM_IMAGES} images each. Fréchet distance "
+              f"to the 60,000 training digits; precision and recall against {NUM_REAL}",
               "of them, the same in all rows, 3 neighbours. Fréchet distance and recall: ± "
               "standard error over the seeds,",
               "which three seeds tell only to about a half. Precision and accuracy are shares of "
