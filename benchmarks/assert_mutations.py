@@ -137,10 +137,10 @@ def feeding(test: ast.AST, cell: ast.Module) -> set[str]:
     for node in ast.walk(cell):
         targets = (node.targets if isinstance(node, ast.Assign) else
                    [node.target] if isinstance(node, ast.AugAssign | ast.For | ast.AnnAssign) else
-                   [node.func.value] if isinstance(node, ast.Call)  # values.append(…)
-                   and isinstance(node.func, ast.Attribute) else [])
-        value = (node.iter if isinstance(node, ast.For) else
-                 node if isinstance(node, ast.Call) else getattr(node, "value", None))
+                   [node.value.func.value] if isinstance(node, ast.Expr)  # values.append(…)
+                   and isinstance(node.value, ast.Call)
+                   and isinstance(node.value.func, ast.Attribute) else [])
+        value = node.iter if isinstance(node, ast.For) else getattr(node, "value", None)
         for target in targets:
             for name in names(target):
                 sources.setdefault(name, set()).update(names(value) if value else ())
@@ -204,6 +204,8 @@ class Watch(ast.NodeTransformer):
 
 def numbers(value, depth: int = 0) -> np.ndarray | None:
     """Return a value as an array of floats, shortened if it is large, or None."""
+    if inspect.ismodule(value) or inspect.isclass(value):  # torch.detach is a function
+        return None
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if "bfloat16" in str(value.dtype) else value
