@@ -412,8 +412,10 @@ REASONS |= {
        for cell in (15, 23, 25, 33, 37, 51, 61) for make in ("linear", "cosine")},
     ("hierarchical", "cell 23: cell, line 1: -0.4"): "(D2) holds for every x_t",
     ("hierarchical", "cell 33: cell, line 5: num_steps + 1"): "(D3) holds for every denoiser b",
-    ("hierarchical", "cell 33: decoder_step: (1 - alpha_bar[1]) / alpha_bar[1]"):
-        "(H1) and (D3) agree for every variance of the decoder; cell 51 asserts this one",
+    ("hierarchical", "cell 33: decoder_step"):
+        "(H1) and (D3) agree for every decoder; cell 51 asserts this one",
+    ("hierarchical", "cell 41: both_groupings"):
+        "the variances keep their order; cell 37 asserts the sums of the terms",
     ("hierarchical", "cell 41: diffusion.NoiseSchedule.num_steps"):
         "a schedule of one step less; cell 15 of parameterisations raises with this change",
     ("hierarchical", "cell 41: mixture.GaussianMixture._log_joint"):
