@@ -405,8 +405,7 @@ def examine(chapter: str, index: int, tree, watched, tests, before, space) -> No
 
 
 NOISE = "minus symmetric noise of mean 0 has the same distribution as plus"
-SCHEDULE = ("the identity holds for every schedule; this one is asserted in cell 23 of scores, the "
-            "other against it in cell 17 of hierarchical, both in cell 22 of parameterisations")
+SCHEDULE = "holds for every schedule; cell 22 of parameterisations asserts these two at each level"
 REASONS |= {
     **{("hierarchical", f"cell {cell}: diffusion.NoiseSchedule.{make}:"): SCHEDULE
        for cell in (15, 23, 25, 33, 37, 51, 61) for make in ("linear", "cosine")},
@@ -429,7 +428,7 @@ REASONS |= {
     ("hierarchical", "cell 53: gaussian.kl_divergence: np.linalg.solve(factor1, factor0) ** 2"):
         "moves the sum by less than 4 standard errors; cell 51 notices it",
     ("hierarchical", "cell 53: diffusion.NoiseSchedule.posterior_moments: of_x0 * x0"):
-        "(D2) is asserted in cell 25; here the gap is that of another decoder, nearly as good",
+        "moves the sum by less than 4 standard errors; cells 25 and 47 notice it",
     ("hierarchical", "cell 55: diffusion.NoiseSchedule.cosine"): SCHEDULE,
     ("hierarchical", "cell 55: diffusion.NoiseSchedule.linear"): SCHEDULE,
     ("hierarchical", "0 < last - limit < 0.01"):
@@ -455,12 +454,12 @@ REASONS |= {
     ("hierarchical", "cell 69: gaussian_data"): "the changes of the terms hold for all data",
     ("parameterisations", "cell 5: cell, line 3: 2 * rng.normal"): "(D4) holds for all means",
     ("parameterisations", "cell 5: cell, line 21"):
-        "the part of the tolerance for rounding; the difference of two steps is larger",
+        "the part of the tolerance that is for rounding; the difference of two steps is larger",
     ("parameterisations", "cell 7: cell, line 1: -1.0"): "(D4) holds for all data",
     ("parameterisations", "cell 15: wrong_denoiser"): "(D5) holds for every denoiser",
     ("parameterisations", "cell 17: wrong_denoiser"): "(D5) holds for every denoiser",
     ("parameterisations", "cell 15: diffusion.NoiseSchedule.posterior_moments: of_xt * xt"):
-        "the difference of two means at one x_t does not contain it; hierarchical, cell 25, does",
+        "the difference of two means at one x_t does not contain it; hierarchical, 25, asserts it",
     ("parameterisations", "cell 15: diffusion.NoiseSchedule.linear"): SCHEDULE,
     ("parameterisations", "cell 17: diffusion.NoiseSchedule.linear"): SCHEDULE,
     ("parameterisations", "cell 26: mixture.GaussianMixture.sample"): NOISE,
