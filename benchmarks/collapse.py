@@ -21,7 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from reproduce_lecture import machine, to_unit
-from scipy.stats import sem
+from scipy.stats import binomtest, sem
 
 from genmodels import vae_keras
 from genmodels.datasets import load_mnist
@@ -115,8 +115,8 @@ def table(rows: list[dict]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *[line for row in rows for line in lines_of(row)],
         "", "## Counts over seeds", "",
-        "± on a count's share p is √(p(1 − p)/n), with p in the error taken one seed on each side "
-        "away from 0 and 1; ± on the mean of −ELBO is its standard error over seeds.", "",
+        "A count's share is followed by Wilson's interval of 95 %, the mean of −ELBO by its "
+        "standard error over seeds.", "",
         "| recipe | epochs | seeds | fewer than k active units "
         f"| a dimension with less than {SMALL_KL} nats | mean test −ELBO | worst |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -136,8 +136,8 @@ def table(rows: list[dict]) -> str:
 
 
 def share(count: int, n: int) -> str:
-    p = (count + 1) / (n + 2)
-    return f"{count} ({count / n:.2f} ± {math.sqrt(p * (1 - p) / n):.2f})"
+    low, high = binomtest(count, n).proportion_ci(method="wilson")
+    return f"{count} ({count / n:.2f}: {low:.2f} to {high:.2f})"
 
 
 def main() -> None:

@@ -801,7 +801,14 @@ def make(kind, seed=0):
     return model
 
 
+def skip_slow_compilation(kind):
+    """TensorFlow takes half a minute to compile a U-Net; the code is the one that torch runs."""
+    if kind is diffusion_keras and keras.backend.backend() == "tensorflow":
+        pytest.skip("slow to compile; runs with KERAS_BACKEND=torch")
+
+
 def train(kind, model, images, labels=LABELS, **settings):
+    skip_slow_compilation(kind)
     of_unet = (labels,) if hasattr(kind, "UNet") else ()
     return kind.fit(model, images, *of_unet, **{**ALL_STEPS, **settings})
 
@@ -1177,6 +1184,7 @@ print(history.num_steps)
 
 
 def test_reloaded_modules_know_their_objects(kind):
+    skip_slow_compilation(kind)
     script = RELOADED.format(kind=kind.__name__.split(".")[1])
     done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", script], text=True,
                           capture_output=True, env=os.environ)
