@@ -497,6 +497,11 @@ REASONS |= {
     ("digits", "np.array_equal(again, rows[1])"): "fails when again has 20 steps (tried)",
     ("digits", "np.sqrt(variance) > 2 / 255"): "fails with 1 / SNR(1)² (tried)",
     ("digits", "gain.mean() > 3"): "fails when one sign or one network is exchanged (tried)",
+    ("digits", "np.all(recall[0] < recall[1])"): "fails when VAE and DDIM are exchanged (tried)",
+    ("digits", "np.ptp(precision[0]) >"): "fails when VAE and DDIM are exchanged (tried)",
+    ("digits", "lengths['VAE'] < 0.8"): "fails when all lengths are one (tried)",
+    ("digits", "shares_right[0.0][0] < 0.1"): "fails when weight 0 is told the label (tried)",
+    ("digits", "min((shares_right[weight][0]"): "fails when no weight is told the label (tried)",
     ("digits", "np.mean(distances['test digits']) <"):
         "fails when the features of the made images are in another order (tried)",
     ("digits", "max(distances['DDIM, 50 steps']) <"):
