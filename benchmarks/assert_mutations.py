@@ -566,6 +566,20 @@ REASONS |= {
     ("scores", "cell 42: cell, line 2"): "more tolerances, with the same errors at the least",
     ("scores", "cell 47: cell, line 5"): "the estimate and its variance are right at every x",
     ("scores", "np.all(np.diff(x) > 0)"): "fails when the starts are squared (tried)",
+    ("digits", "cell 27: diffusion._signal_and_noise"):
+        "nothing is random but the start, whatever the noise; parameterisations, 3, asserts it",
+    ("digits", "np.array_equal(again, rows[1])"): "fails when again has 20 steps (tried)",
+    ("digits", "np.sqrt(variance) > 2 / 255"): "fails with 1 / SNR(1)² (tried)",
+    ("digits", "gain.mean() > 3"): "fails when one sign or one network is exchanged (tried)",
+    ("digits", "np.all(recall[0] < recall[1])"): "fails when VAE and DDIM are exchanged (tried)",
+    ("digits", "np.ptp(precision[0]) >"): "fails when VAE and DDIM are exchanged (tried)",
+    ("digits", "lengths['VAE'] < 0.8"): "fails when all lengths are one (tried)",
+    ("digits", "shares_right[0.0][0] < 0.1"): "fails when weight 0 is told the label (tried)",
+    ("digits", "min((shares_right[weight][0]"): "fails when no weight is told the label (tried)",
+    ("digits", "np.mean(distances['test digits']) <"):
+        "fails when the features of the made images are in another order (tried)",
+    ("digits", "max(distances['DDIM, 50 steps']) <"):
+        "fails when the features of the made images are in another order (tried)",
 }
 
 
