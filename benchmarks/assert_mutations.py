@@ -124,6 +124,10 @@ REASONS: dict[tuple[str, str], str] = {
         "minus normal noise of mean 0 has the same distribution as plus",
     ("how_good", "ranks.mean() > 0.8 * L"): "fails when larger ones are counted",
     ("how_good", "rank_p_value(ranks) < 6e-07 and"): "fails when larger ones are counted",
+    ("conditional", "mean - grid @"): "the grid of nodes and weights is symmetric",
+    ("conditional", "cell 13: gauss_hermite: "): "a factor of both bounds; cell 11 refuses it",
+    ("conditional", "cell 13: gaussian.kl_divergence: "):
+        "the same in both coordinates, which is all that cell 13 asserts; cell 11 has (K2)",
     ("how_good", "cell 23: gaussian._log_det: "):
         "a constant of log w, which its normalisation cancels",
     ("how_good", "np.linalg.eigvalsh("): "fails when cell 2 makes the encoder narrow, 0.5 for 1.3",
