@@ -134,7 +134,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("conditional", "cell 44: cell, line 1: index"): "one example more, which is not looked at",
     ("conditional", "cell 45: one_hot: "): "the same labels on both sides",
     ("conditional", "cell 63: log_bernoulli: "): "the same log-likelihood in both coordinates",
-    ("how_good", "cell 43: bound: axis"): "the mean over all digits, in any order; cell 5 refuses it",
+    ("how_good", "cell 43: bound: axis"): "the mean over all, in any order; cell 5 refuses it",
     ("how_good", "cell 23: gaussian._log_det: "):
         "a constant of log w, which its normalisation cancels",
     ("how_good", "np.linalg.eigvalsh("): "fails when cell 2 makes the encoder narrow, 0.5 for 1.3",
