@@ -668,8 +668,7 @@ def main() -> None:
                               capture_output=True, text=True)
 
     chapters = arguments.chapters or list(paths)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        runs = pool.map(inside, chapters)
+    runs = concurrent.futures.ThreadPoolExecutor(2).map(inside, chapters)
     for chapter, printed in zip(chapters, runs):
         if printed.returncode:
             raise SystemExit(f"{chapter}: {printed.stderr}")
