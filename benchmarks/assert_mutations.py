@@ -544,6 +544,8 @@ REASONS |= {
         "fails when the variance of x_t has a wrong sign, or the two decoders are swapped (tried)",
     ("hierarchical", "cell 61: gaussian.kl_divergence: np.linalg.solve(factor1, mean1 - mean0)"):
         "the means differ at t = T alone, by the same term on both sides; kl_divergence has (K2)",
+    ("hierarchical", "np.allclose(matching[:, -1], -prior"):
+        "fails when the prior's term has α̅ for its root (tried)",
     ("hierarchical", "worst < 4.5"):
         "fails when the denoising terms are doubled, or log r in the shares has a factor (tried)",
     ("hierarchical", "gaps['uniform'][0] > max("):
