@@ -134,6 +134,20 @@ def test_arrays_are_rounded_to_the_models_precision(framework):
     same(to_arrays(model), {name: array.astype(np.float32) for name, array in exact.items()})
 
 
+def test_weights_in_bfloat16_are_carried_exactly():
+    """NumPy has no bfloat16, but each of its numbers is one of float32."""
+    source = make("torch", "MLPVAE", latent_dim=2, hidden_dim=8).bfloat16()
+    arrays = to_arrays(source)
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    for framework in FRAMEWORKS:
+        target = make(framework, "MLPVAE", latent_dim=2, hidden_dim=8)
+        copy_weights(source, target)
+        same(to_arrays(target), {name: weight.float().numpy()
+                                 for name, weight in source.state_dict().items()})
+    from_arrays(source, {name: array * 2 for name, array in arrays.items()})
+    same(to_arrays(source), {name: array * 2 for name, array in arrays.items()})
+
+
 def test_a_compiled_keras_model_sees_the_new_weights():
     source, target = (make("keras", "MLPVAE", latent_dim=2, hidden_dim=8) for _ in range(2))
     from_arrays(source, random_arrays(source, seed=0))

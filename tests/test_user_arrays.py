@@ -11,7 +11,15 @@ import torch
 
 matplotlib.use("agg")
 
-from genmodels import bounds, diffusion, gaussian, iwae_torch, plotting, sample_quality
+from genmodels import (
+    bounds,
+    diffusion,
+    diffusion_torch,
+    gaussian,
+    iwae_torch,
+    plotting,
+    sample_quality,
+)
 from genmodels.diffusion import NoiseSchedule
 from genmodels.gaussian import plain_array
 from genmodels.linear_gaussian import LinearGaussian
@@ -58,6 +66,7 @@ BINARY = (GREY < 0.3).astype(np.float32)
 torch.manual_seed(0)
 VAE = iwae_torch.BinaryVAE(2, 8)
 CLASSIFIER = sample_quality.Classifier()
+UNET = diffusion_torch.UNet((8, 8, 8))
 
 
 def rng():
@@ -120,6 +129,7 @@ CASES = {
     "precision_and_recall": (sample_quality.precision_and_recall, X, OTHER),
     "features": (CLASSIFIER.features, GREY),
     "classify": (CLASSIFIER.classify, GREY),
+    "a network's denoiser": (lambda x: UNET.denoiser()(x, 0.3), GREY),
     "binarise": (lambda x: iwae_torch.binarise(x, torch.Generator().manual_seed(0)), GREY),
     "mean_image": (lambda x: iwae_torch.BinaryVAE(2, 8, mean_image=x).decoder[-2].bias, GREY[0]),
     "log_weights": (lambda x: iwae_torch.log_weights(VAE, x, 3, progress=False), BINARY),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from genmodels.gaussian import finite_array
+from genmodels.gaussian import finite_array, plain_array
 from genmodels.training import check_positive_int
 
 __all__ = ["LOG_SNR_RANGE", "Batch", "check_labels", "counted_decoder", "denoiser", "draw_batch",
@@ -78,7 +78,7 @@ def denoiser(predict_v: Callable, labels, batch_size: int) -> Callable:
         labels = check_labels(labels)
 
     def estimate(x: np.ndarray, alpha_bar: float) -> np.ndarray:
-        x = np.asarray(x)
+        x = plain_array(x)
         if x.dtype.kind not in "fiu":
             raise TypeError(f"x must hold real numbers, got {x.dtype}")
         if x.ndim != 3 or x.shape[1:] != (28, 28):
@@ -109,7 +109,7 @@ def denoiser(predict_v: Callable, labels, batch_size: int) -> Callable:
 
 def check_labels(labels: Any, n: int | None = None) -> np.ndarray:
     """Labels (n,) 0 … 9 as int64. Raises TypeError or ValueError unless they are that."""
-    labels = np.asarray(labels)
+    labels = plain_array(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.ndim != 1 or n not in (None, len(labels)):

@@ -49,8 +49,8 @@ class BinaryVAE(VAE):
     ±√(6/(n_in + n_out)), biases zero, except that with mean_image (28, 28), grey values in [0, 1]
     averaged over the data, the decoder's last biases are the logits of (mean_image + 0.001)/1.002.
     Raises TypeError or ValueError if latent_dim or hidden_dim is not a positive integer, or
-    mean_image not an image. `elbo_terms`, `log_weights` and `vae_torch.evaluate` raise ValueError
-    for grey images, of which this model has no likelihood: `binarise` them.
+    mean_image not an image. `elbo_terms`, `log_weights`, `vae_torch.fit` and `vae_torch.evaluate`
+    raise ValueError for grey images, of which this model has no likelihood: `binarise` them.
     """
 
     def __init__(self, latent_dim: int = 50, hidden_dim: int = 200,

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from genmodels.gaussian import plain_array
 from genmodels.training import is_a
 
 Model = Any  # a VAE of vae_torch or vae_keras, a UNet of diffusion_torch or diffusion_keras
@@ -43,6 +44,8 @@ TORCH_NAMES = {
 
 def to_arrays(model: Model, values: Sequence | None = None) -> dict[str, np.ndarray]:
     """Copies of a model's weights, under PyTorch's `state_dict` names and in PyTorch's layout.
+
+    Those in bfloat16, which NumPy does not know, become float32.
 
     `model` is a ConvVAE, MLPVAE or UNet of either framework, another child of vae_torch.VAE, or a
     sample_quality.Classifier.
@@ -198,10 +201,7 @@ def _to_torch(array: np.ndarray, before, after) -> np.ndarray:
 
 def _numpy(weight) -> np.ndarray:
     """A copy of an array, of a tensor of any framework or device, or of a Keras variable."""
-    weight = getattr(weight, "value", weight)  # what a Keras variable holds
-    if hasattr(weight, "detach"):  # a tensor of PyTorch
-        weight = weight.detach().cpu()
-    return np.array(weight.numpy() if hasattr(weight, "numpy") else weight)
+    return plain_array(getattr(weight, "value", weight))  # what a Keras variable holds
 
 
 def _checked(values: Sequence, weights: Sequence) -> Sequence:

@@ -386,7 +386,7 @@ def fit(model: VAE, images: Array, *, num_epochs: int | None = None, num_steps: 
     step if the loss is NaN or infinite: the model then has its last good weights, at most 100 steps
     old.
     """
-    check_images(images)
+    model._check_likelihood(images, "images")
     history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
                           num_steps=num_steps, batch_size=batch_size, seed=seed,
                           learning_rate=learning_rate, recipe=recipe)
