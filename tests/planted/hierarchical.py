@@ -110,7 +110,7 @@ def forward_jump(x0, noise, t, alphas):
         wrong={
             "alpha for alpha bar": (swap("np.cumprod(alphas)", "alphas"), "of the last step alone"),
             "off by one": (swap("[t - 1]", "[np.minimum(t, len(alphas) - 1)]"), "x_{t+1}"),
-            "off by one, out of the array": (swap("[t - 1]", "[t]"), None),
+            "off by one, out of the array": (swap("[t - 1]", "[t]"), "x_{t+1}"),
             "off by one, early": (swap("np.cumprod(alphas)", "np.append(1, np.cumprod(alphas))"),
                                   "x_{t−1}"),
             "no roots": (swap("np.sqrt", ""), "Both roots"),
@@ -279,7 +279,7 @@ prediction = "narrower"
             "ends at t = 2": (swap("range(num_steps, 0, -1)", "range(num_steps, 1, -1)"),
                               "last step is missing"),
             "begins at T - 1": (swap("range(num_steps, 0, -1)", "range(num_steps - 1, 0, -1)"),
-                                None),
+                                "first step is missing"),
             "no noise at t = 2": (swap("t > 1", "t > 2"), "at t = 2"),
             "exchanged": (swap("if wide", "if not wide"), "wide = False σ_t² is asked"),
             "only the small variance": (swap("if wide", "if False"), "True 1 − α_t is asked"),

@@ -272,7 +272,7 @@ def ddim_sampler(answer):
         "This is x̂_0 of the first step: where is the loop?": denoiser(noise, levels[5]),
         "Only x̂_0 is carried on: the part with ε̂ is missing.": walk(
             lambda x, now, before: math.sqrt(before) * denoiser(x, now)),
-        "x̂_0 is clipped to [−1, 1]; the noise then no longer belongs to it.": walk(clipped),
+        "A value is clipped to [−1, 1]: x̂_0, or the result.": walk(clipped),
     })
     noise = 8 * rng.normal(size=(2, 4))
     for chosen in ([0.4], [0.9, 0.3], np.linspace(0.9999, 1e-3, 12)):
