@@ -2,6 +2,7 @@
 
 import os
 import sys
+import types
 
 import matplotlib
 import pytest
@@ -12,3 +13,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, before Tensor
 
 if sys.flags.optimize:
     raise pytest.UsageError("PYTHONOPTIMIZE removes the asserts of chapters and tests: unset it")
+
+
+def is_of_torch_alone(value) -> bool:
+    """Whether a parameter of a test is a module such as vae_torch, or begins with one."""
+    module = value[0] if isinstance(value, tuple) and value else value
+    return isinstance(module, types.ModuleType) and module.__name__.endswith("_torch")
+
+
+def pytest_collection_modifyitems(config, items):
+    """With Keras on PyTorch, leaves out what has been tested with Keras on TensorFlow: our PyTorch.
+
+    A test is one of PyTorch alone if its parameters name a module of PyTorch and none of Keras.
+    """
+    if os.environ.get("KERAS_BACKEND") != "torch":
+        return
+    alone = [item for item in items if hasattr(item, "callspec")
+             and any(map(is_of_torch_alone, item.callspec.params.values()))]
+    config.hook.pytest_deselected(items=alone)
+    items[:] = [item for item in items if item not in alone]
