@@ -7,7 +7,8 @@ copies of the process execute it with one change: a sign, a factor, an exponent,
 or a function (`mutations.changes`), in the cell, in a function that the chapter defined before, or
 in a function of the package that the cell runs. Asserts do not stop a copy, so that each of them is
 judged by itself. A change breaks an assert if it moves what the assert is computed from by more
-than 2 % of its size; it is caught if an assert of the cell fails, or the cell raises.
+than 2 % of its size; it is caught if an assert of the cell fails, or the cell raises. A cell that
+no longer ends is counted apart.
 
 Prints the counts by chapter, the asserts that no change makes fail, and the changes that break an
 assert of equality unnoticed, with the reason why each may be; writes results/assert_mutations.md
@@ -48,6 +49,7 @@ SECONDS = 10.0  # for a changed cell, beside five times what the unchanged one t
 NO_ANSWER = {"outcomes": {}, "values": {}, "error": "no answer in time"}
 NO_EFFECT = "without effect on an assert"
 STILL_HOLDS = "move an inequality that still holds"
+HANGS = "run too long or end the process"
 BOTH_SIDES = "change an input of both sides, which still agree"
 EQUALITIES = {"isclose", "allclose", "array_equal", "array_almost_equal"}
 NOISE = "minus symmetric noise of mean 0 has the same distribution as plus"
@@ -166,7 +168,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("hierarchical", "cell 43: mixture.GaussianMixture._log_joint"):
         "an additional step costs 1 nat with every smooth denoiser",
     ("hierarchical", "gap.mean() > 5 * sem(gap)"):
-        "fails when the denoising terms are added to the ELBO (tried)",
+        "fails when the denoising terms are added to the ELBO",
     ("hierarchical", "cell 53: gap_shares: 1 / np.linalg"):
         "moves the sum by less than 4 standard errors; cell 51 asserts the function to rounding",
     ("hierarchical", "cell 53: gaussian.kl_divergence: np.linalg.solve(factor1, factor0) ** 2"):
@@ -176,27 +178,27 @@ REASONS: dict[tuple[str, str], str] = {
     ("hierarchical", "cell 55: diffusion.NoiseSchedule.cosine"): SCHEDULE,
     ("hierarchical", "cell 55: diffusion.NoiseSchedule.linear"): SCHEDULE,
     ("hierarchical", "0 < last - limit < 0.01"):
-        "fails when gap_shares loses its factor 0.5 (tried)",
+        "fails when gap_shares loses its factor 0.5",
     ("hierarchical", "np.allclose(shares[:, 2], shares[0, 2]"):
-        "fails when the linear or the cosine schedule divides by T + 1 (tried)",
+        "fails when the linear or the cosine schedule divides by T + 1",
     ("hierarchical", "np.allclose(shares[:, 0], shares[0, 0]"):
-        "fails when the first level of the even schedule grows with T (tried)",
+        "fails when the first level of the even schedule grows with T",
     ("hierarchical", "np.all(shares[1:, 0] < 0.1"):
-        "fails when r_1 is computed with the last SNR (tried)",
+        "fails when r_1 is computed with the last SNR",
     ("hierarchical", "max(wide) < 1e-20"):
-        "fails when the variance of x_t has a wrong sign, or the two decoders are swapped (tried)",
+        "fails when the variance of x_t has a wrong sign, or the two decoders are swapped",
     ("hierarchical", "cell 61: gaussian.kl_divergence: np.linalg.solve(factor1, mean1 - mean0)"):
         "the means differ at t = T alone, by the same term on both sides; kl_divergence has (K2)",
     ("hierarchical", "np.allclose(matching[:, -1], -prior"):
-        "fails when the prior's term has α̅ for its root (tried)",
+        "fails when the prior's term has α̅ for its root",
     ("hierarchical", "worst < 4.5"):
-        "fails when the denoising terms are doubled, or log r in the shares has a factor (tried)",
+        "fails when the denoising terms are doubled, or log r in the shares has a factor",
     ("hierarchical", "gaps['uniform'][0] > max("):
-        "fails when the steps' shares have the SNR of the other end (tried)",
+        "fails when the steps' shares have the SNR of the other end",
     ("hierarchical", "gaps['linear'][0] < max("):
-        "fails when the steps' shares have the SNR of the other end (tried)",
+        "fails when the steps' shares have the SNR of the other end",
     ("hierarchical", "np.array_equal(exact_terms.prior_matching"):
-        "fails when elbo_terms computes the prior's term from the estimate of x_0 (tried)",
+        "fails when elbo_terms computes the prior's term from the estimate of x_0",
     ("hierarchical", "cell 69: gaussian_data"): "the changes of the terms hold for all data",
     ("parameterisations", "cell 5: cell, line 3: 2 * rng.normal"): "(D4) holds for all means",
     ("parameterisations", "cell 5: cell, line 21"):
@@ -210,9 +212,9 @@ REASONS: dict[tuple[str, str], str] = {
     ("parameterisations", "cell 17: diffusion.NoiseSchedule.linear"): SCHEDULE,
     ("parameterisations", "cell 26: mixture.GaussianMixture.sample"): NOISE,
     ("parameterisations", "losses['linear'].var() > 1.3"):
-        "fails when the two schedules have one log SNR (tried)",
+        "fails when the two schedules have one log SNR",
     ("parameterisations", "by_variance == ["):
-        "fails when the even levels are those of the cosine schedule (tried)",
+        "fails when the even levels are those of the cosine schedule",
     ("parameterisations", "cell 30: cell, line 1"): "other ends give other values, too",
     ("parameterisations", "cell 32: squared_error: (data.mean[0]"):
         "moves the sum by less than 5 standard errors; cell 25 asserts the function to rounding",
@@ -222,42 +224,42 @@ REASONS: dict[tuple[str, str], str] = {
         "the nodes of the quadrature are symmetric about 0",
     ("parameterisations", "cell 43: cell, line 7: 2 * b"): "the slope is claimed for every offset",
     ("parameterisations", "np.all(np.diff(first) < 0)"):
-        "fails when the ends are minimised for an exact denoiser, or have a wrong sign (tried)",
+        "fails when the ends are minimised for an exact denoiser, or have a wrong sign",
     ("parameterisations", "min(of_last) > 0"):
-        "fails when the derivative loses the mean of the data (tried)",
+        "fails when the derivative loses the mean of the data",
     ("parameterisations", "cell 48: diffusion.convert"):
         "the cell shows sizes of errors: signs go, and cell 3 asserts them",
     ("scores", "cell 2: cell, line 16"): "another mean of the second component",
-    ("scores", "averaged ** 2"): "fails when the noise is not averaged (tried)",
-    ("scores", "abs(ode - forward) > 6"): "fails when the SDE stands for the ODE (tried)",
+    ("scores", "averaged ** 2"): "fails when the noise is not averaged",
+    ("scores", "abs(ode - forward) > 6"): "fails when the SDE stands for the ODE",
     ("scores", "cell 29: mixture.GaussianMixture._log_joint: np.log"):
         "moves the score less than 500 pairs show; cell 6 notices it: the mass is not 1",
     ("scores", "np.all(np.diff(in_order, axis=1) > 0)"):
-        "fails when the SDE stands for the ODE (tried)",
-    ("scores", "cost['ode'] < 0.2"): "fails when the calls are not counted from 0 (tried)",
+        "fails when the SDE stands for the ODE",
+    ("scores", "cost['ode'] < 0.2"): "fails when the calls are not counted from 0",
     ("scores", "cell 42: cell, line 2"): "more tolerances, with the same errors at the least",
     ("scores", "cell 47: cell, line 5"): "the estimate and its variance are right at every x",
-    ("scores", "np.all(np.diff(x) > 0)"): "fails when the starts are squared (tried)",
+    ("scores", "np.all(np.diff(x) > 0)"): "fails when the starts are squared",
     ("digits", "cell 27: diffusion._signal_and_noise"):
         "nothing is random but the start, whatever the noise; parameterisations, 3, asserts it",
-    ("digits", "np.array_equal(again, rows[1])"): "fails when again has 20 steps (tried)",
-    ("digits", "np.sqrt(variance) > 2 / 255"): "fails with 1 / SNR(1)² (tried)",
-    ("digits", "gain.mean() > 3"): "fails when one sign or one network is exchanged (tried)",
-    ("digits", "np.all(recall[0] < recall[1])"): "fails when VAE and DDIM are exchanged (tried)",
-    ("digits", "np.ptp(precision[0]) >"): "fails when VAE and DDIM are exchanged (tried)",
-    ("digits", "lengths['VAE'] < 0.8"): "fails when all lengths are one (tried)",
-    ("digits", "shares_right[0.0].low < 0.1"): "fails when weight 0 is told the label (tried)",
-    ("digits", "min((shares_right[w].low"): "fails when no weight is told the label (tried)",
+    ("digits", "np.array_equal(again, rows[1])"): "fails when again has 20 steps",
+    ("digits", "np.sqrt(variance) > 2 / 255"): "fails with 1 / SNR(1)²",
+    ("digits", "gain.mean() > 3"): "fails when one sign or one network is exchanged",
+    ("digits", "np.all(recall[0] < recall[1])"): "fails when VAE and DDIM are exchanged",
+    ("digits", "np.ptp(precision[0]) >"): "fails when VAE and DDIM are exchanged",
+    ("digits", "lengths['VAE'] < 0.8"): "fails when all lengths are one",
+    ("digits", "shares_right[0.0].low < 0.1"): "fails when weight 0 is told the label",
+    ("digits", "min((shares_right[w].low"): "fails when no weight is told the label",
     ("digits", "np.mean(distances['test digits']) <"):
-        "fails when the features of the made images are in another order (tried)",
+        "fails when the features of the made images are in another order",
     ("digits", "max(distances['DDIM, 50 steps']) <"):
-        "fails when the features of the made images are in another order (tried)",
+        "fails when the features of the made images are in another order",
     ("hierarchical", "cell 41: standard_normal_kl"):
-        "a term that is equal on all paths has no variance; cells 36 and 37 refuse it (tried)",
+        "a term that is equal on all paths has no variance; cells 36 and 37 refuse it",
     ("parameterisations", "cell 32: linear: tau ** 2"):
-        "(D5) holds for every schedule; cell 22 refuses this one (tried)",
+        "(D5) holds for every schedule; cell 22 refuses this one",
     ("conditional", "cell 45: log_weights"):
-        "both sides of the assert; cell 44 refuses it (tried)",
+        "both sides of the assert; cell 44 refuses it",
     ("digits", "cell 27: diffusion.NoiseSchedule.linear"):
         "runs of one sampler are compared, with any schedule; cell 22 of parameterisations has it",
     ("digits", "cell 27: diffusion.convert"):
@@ -621,13 +623,15 @@ def examine(chapter: str, index: int, tree, watched, tests, before, space) -> No
 # The report -------------------------------------------------------------------------------------
 
 
-def reason(chapter: str, change: str) -> str:
-    found = [why for (where, part), why in REASONS.items() if where == chapter and part in change]
-    return found[0] if found else "NOT EXPLAINED"
+def summary(rows: list[dict]) -> tuple[list[str], Counter, set]:
+    """Return the lines of the report on the rows of some chapters, counts, keys of REASONS used."""
+    used = set()
 
+    def reason(chapter: str, change: str) -> str:
+        found = [key for key in REASONS if key[0] == chapter and key[1] in change]
+        used.update(found)
+        return REASONS[found[0]] if found else "NOT EXPLAINED"
 
-def summary(rows: list[dict]) -> tuple[list[str], Counter]:
-    """Return the lines of the report on the rows of some chapters, and the counts."""
     asserts = {(r["chapter"], r["cell"], r["assert"]): r for r in rows if "assert" in r}
     changes = [r for r in rows if "change" in r]
     count: Counter = Counter(asserts=len(asserts))
@@ -644,7 +648,9 @@ def summary(rows: list[dict]) -> tuple[list[str], Counter]:
                   if asserts[row["chapter"], row["cell"], k]["equality"]]
         noticed = bool(row["failed"] or row["error"])
         count["changes"] += 1
-        if not row["broken"] and not noticed:
+        if row["error"] == NO_ANSWER["error"]:
+            count[HANGS] += 1
+        elif not row["broken"] and not noticed:
             count[NO_EFFECT] += 1
         elif noticed:
             count["caught"] += 1
@@ -658,7 +664,7 @@ def summary(rows: list[dict]) -> tuple[list[str], Counter]:
             count["unnoticed, with a reason"] += why != "NOT EXPLAINED"
             lines.append(f"* unnoticed: {row['chapter']}, cell {row['cell']}, {row['change']}: "
                          f"{why}")
-    return lines, count
+    return lines, count, used
 
 
 def main() -> None:
@@ -671,7 +677,7 @@ def main() -> None:
     if arguments.inside:
         run_chapter(paths[arguments.chapters[0]])
         return
-    lines, table, total = [], [], Counter()
+    lines, table, total, used = [], [], Counter(), set()
 
     def inside(chapter: str) -> subprocess.CompletedProcess:
         one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # two chapters run side by side
@@ -684,8 +690,9 @@ def main() -> None:
         if printed.returncode:
             raise SystemExit(f"{chapter}: {printed.stderr}")
         rows = [json.loads(line) for line in printed.stdout.splitlines() if line.startswith("{")]
-        found, count = summary(rows)
+        found, count, reasons = summary(rows)
         lines += found
+        used |= reasons
         total += count
         table.append(f"| {chapter} | {count['asserts']} | {count['can fail']} | "
                      f"{count['changes']} | {count['caught']} | {count['unnoticed']} |")
@@ -694,12 +701,14 @@ def main() -> None:
     said = (f"{total['asserts']} asserts, {total['can fail']} of them made to fail. "
             f"{total['changes']} changes: {total['caught']} caught, {total['unnoticed']} unnoticed "
             f"({known} of these with a reason), " + ", ".join(
-                f"{total[name]} {name}" for name in (NO_EFFECT, STILL_HOLDS, BOTH_SIDES))
+                f"{total[name]} {name}" for name in (NO_EFFECT, STILL_HOLDS, BOTH_SIDES, HANGS))
             + f".\n{total['caught']} of {total['caught'] + total['unnoticed'] - known} that change "
             f"behaviour are caught: "
             f"{total['caught'] / max(total['caught'] + total['unnoticed'] - known, 1):.1%}.")
     print(said)
     if not arguments.chapters:
+        unused = [f"{chapter}: {part}" for chapter, part in REASONS.keys() - used]
+        print("Reasons that were not needed:", *sorted(unused), sep="\n")
         RESULTS.write_text("\n".join([
             "# Mutations of what the asserts of the chapters guard", "",
             "Written by `benchmarks/assert_mutations.py`, which says what is changed and counted.",

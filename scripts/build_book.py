@@ -43,7 +43,7 @@ def fingerprint(names: Iterable[str], variables: Iterable[str] = ()) -> str:
 
 
 def environment(output: Path) -> dict[str, str]:
-    """Return the environment in which chapters are executed: nothing of the user's own settings.
+    """Return the environment in which chapters are executed: some of the user's own settings go.
 
     `MPLBACKEND=agg`, which clusters set, gives a book without figures and without an error;
     `PYTHONOPTIMIZE` removes every assert.
