@@ -98,6 +98,9 @@ def test_bad_input_of_counted_decoder():
                                       (x0, x0 * np.nan, "estimates"), (x0 * np.nan, x0, "x0")]:
         with pytest.raises(ValueError, match=message):
             denoising.counted_decoder(wrong, estimates)
+    for shape in ((0, 2), (0,), (3, 0)):
+        with pytest.raises(ValueError, match=r"x0 must hold at least one pixel, got shape \("):
+            denoising.counted_decoder(np.zeros(shape), np.zeros(shape))
     decoder = denoising.counted_decoder(x0, x0)
     with pytest.raises(ValueError, match="x0 must hold grey levels"):
         decoder(x0 + 1e-3, x0, 0.1)

@@ -834,6 +834,14 @@ def test_a_denoiser_that_returns_no_real_numbers(run, wrong):
         run(lambda x, alpha_bar: np.full(x.shape, wrong), np.zeros((3, 2)))
 
 
+@each_run
+def test_a_denoiser_that_returns_no_array(run):
+    with pytest.raises(TypeError, match="denoiser returned None, expected real numbers"):
+        run(lambda x, alpha_bar: None, np.zeros((3, 2)))
+    with pytest.raises(TypeError, match="what denoiser returned is not an array: its rows differ"):
+        run(lambda x, alpha_bar: [[0.0, 0.0], [0.0], [0.0, 0.0]], np.zeros((3, 2)))
+
+
 @pytest.mark.parametrize(("wrong", "error", "message"), [
     (np.zeros((3, 1)), ValueError, r"shape \(3, 1\), expected \(3,\)"),
     (np.zeros((3, 3)), ValueError, r"shape \(3, 3\), expected \(3,\)"),
@@ -843,7 +851,7 @@ def test_a_denoiser_that_returns_no_real_numbers(run, wrong):
     (np.array([0, np.nan, 0]), ValueError, "NaN"),
     (np.array([0, np.inf, 0]), ValueError, "infinity"),
     (np.zeros(3, complex), TypeError, "dtype complex128, expected real numbers"),
-    (None, TypeError, "dtype object, expected real numbers"),
+    (None, TypeError, "None, expected real numbers"),
 ])
 def test_bad_divergences_and_decoders(wrong, error, message):
     x = np.zeros((3, 2))
@@ -885,3 +893,17 @@ def test_bad_settings_of_samplers():
             diffusion.ode(gaussian_denoiser, LEVELS, x, tolerance=tolerance)
     with pytest.raises(ValueError, match="x0 has shape"):
         diffusion.ode_log_likelihood(gaussian_denoiser, gaussian_denoiser, np.zeros(3))
+
+
+@pytest.mark.parametrize("wrong", ["a", None, True, 1j, [0.1, 0.2]])
+def test_numbers_that_are_none_are_named(wrong):
+    x, rng = np.zeros((3, 2)), np.random.default_rng(0)
+    settings = {"alpha_bar": 0.5, "step_size": 0.1}
+    for name in settings:
+        with pytest.raises((TypeError, ValueError), match=f"{name} has (dtype|shape)"):
+            diffusion.langevin(gaussian_denoiser, start=x, rng=rng, num_steps=1,
+                               **{**settings, name: wrong})
+    with pytest.raises((TypeError, ValueError), match=r"alpha_bar has (dtype|shape)"):
+        diffusion.convert(x, x, wrong, given="x0", wanted="noise")
+    with pytest.raises((TypeError, ValueError), match=r"tolerance has (dtype|shape)"):
+        diffusion.ode(gaussian_denoiser, LEVELS, x, tolerance=wrong)

@@ -465,6 +465,15 @@ def test_wrong_labels(fixed, wrong, error, message):
             use()
 
 
+def test_rows_that_differ_in_length_are_named(fixed):
+    ragged = [[0.0, 1.0], [2.0]]
+    _, model = fixed
+    with pytest.raises(TypeError, match="labels is not an array: its rows differ in length"):
+        model.denoiser(ragged)
+    with pytest.raises(TypeError, match="x is not an array: its rows differ in length"):
+        model.denoiser()(ragged, 0.3)
+
+
 def test_wrong_number_of_labels(fixed):
     unet, model = fixed
     denoiser = model.denoiser(LABELS[:9])

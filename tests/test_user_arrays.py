@@ -186,6 +186,20 @@ def test_samplers_do_not_round_as_a_denoiser_does(dtype):
         np.testing.assert_allclose(x, exact, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint64", "int64", ">i2", "float16",
+                                   "longdouble"])
+def test_integers_of_a_users_function_do_not_wrap(dtype):
+    def constant(value):
+        return lambda x, *_: np.full(x.shape, value, dtype)
+
+    guided = diffusion.guided(constant(0), constant(1), 2.0)(X, 0.5)
+    np.testing.assert_array_equal(guided, np.full(X.shape, -1.0))
+    terms = diffusion.elbo_terms(bend, SCHEDULE, X, rng(),
+                                 decoder=lambda x0, *_: np.full(len(x0), 3, dtype))
+    assert guided.dtype == terms.reconstruction.dtype == np.float64
+    np.testing.assert_array_equal(-terms.reconstruction, np.full(len(X), -3.0))
+
+
 # Functions that work in place ---------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from genmodels import (
     vae_keras,
     vae_torch,
 )
+from genmodels.datasets import check_images
 from genmodels.transfer import copy_weights, from_arrays, to_arrays
 
 EPS = float(np.finfo(np.float32).eps)
@@ -743,14 +744,15 @@ def test_ctrl_c_after_a_nan_loss_gives_the_last_good_weights_back(vae, images, m
 def test_log_weights_are_joint_over_encoder_densities(model, images):
     """Against SciPy's densities in float64, at h computed by hand, image by image."""
     noise = np.random.default_rng(5).standard_normal((4, 3, model.latent_dim), dtype=np.float32)
-    log_weights = as_numpy(model.log_weights(images[:4], noise))
+    x = (images[:4] > 0.5).astype(np.float32)
+    log_weights = as_numpy(model.log_weights(x, noise))
     assert log_weights.shape == (4, 3)
-    mean, log_var = (as_numpy(head).astype(float) for head in model.encode(images[:4]))
+    mean, log_var = (as_numpy(head).astype(float) for head in model.encode(x))
     for i in range(4):
         std = np.exp(log_var[i] / 2)
         for j in range(3):
             h = mean[i] + std * noise[i, j]
-            log_likelihood = as_numpy(model.elbo_terms(images[i:i + 1], noise[i:i + 1, j])[0])[0]
+            log_likelihood = as_numpy(model.elbo_terms(x[i:i + 1], noise[i:i + 1, j])[0])[0]
             expected = (log_likelihood + scipy.stats.norm.logpdf(h).sum()
                         - scipy.stats.norm.logpdf(h, mean[i], std).sum())
             np.testing.assert_allclose(log_weights[i, j], expected, rtol=SUM_RTOL)
@@ -760,6 +762,38 @@ def test_log_weights_are_joint_over_encoder_densities(model, images):
 def test_wrong_noise_for_log_weights(vae, images, shape):
     with pytest.raises(ValueError, match=r"noise must have shape \(10, K, 2\)"):
         small(vae).log_weights(images, np.zeros(shape, np.float32))
+
+
+def test_grey_images_have_no_log_weights_under_bernoulli_pixels(vae, images):
+    noise = np.zeros((10, 1, 2), np.float32)
+    model, binary = vae.ConvVAE(), (images > 0.5).astype(np.float32)
+    one_grey_pixel = binary.copy()
+    one_grey_pixel[3, 4, 5] = 0.999
+    tensor = torch.from_numpy if vae is vae_torch else keras.ops.convert_to_tensor
+    for grey in (images, one_grey_pixel, tensor(images)):
+        with pytest.raises(ValueError, match=r"x must hold zeros and ones, .* got grey values"):
+            model.log_weights(grey, noise)
+    assert np.isfinite(as_numpy(model.log_weights(binary, noise))).all()
+    assert np.isfinite(as_numpy(model.elbo_terms(images, noise[:, 0])[0])).all()  # cross-entropy
+    assert np.isfinite(as_numpy(small(vae).log_weights(images, noise))).all()  # Gaussian pixels
+
+
+@pytest.mark.parametrize("name", ["elbo_terms", "log_weights", "encode"])
+def test_images_are_checked_once(vae, images, name):
+    noise = {"elbo_terms": [np.zeros((10, 2), np.float32)], "encode": [],
+             "log_weights": [np.zeros((10, 3, 2), np.float32)]}[name]
+    checks = []
+
+    def count(frame, event, arg):
+        if event == "call" and frame.f_code is check_images.__code__:
+            checks.append(frame)
+
+    for model in (small(vae), vae.ConvVAE()):
+        sys.setprofile(count)
+        getattr(model, name)((images > 0.5).astype(np.float32), *noise)
+        sys.setprofile(None)
+        assert len(checks) == 1
+        checks.clear()
 
 
 # Evaluation -------------------------------------------------------------------------------------
@@ -821,9 +855,11 @@ def measure(kind, model, images, labels=LABELS):
                 "denoiser": model.denoiser(labels)(np.asarray(x), 0.3)}
     shape = 10, 3, model.latent_dim
     noise = np.random.default_rng(4).standard_normal(shape, dtype=np.float32)
+    grey_will_do = type(model).__name__ == "MLPVAE"
+    black_or_white = images if grey_will_do else (images > 0.5).astype(np.float32)
     return {"log_likelihood": kind.evaluate(model, images)[0],
             "kl": kind.evaluate(model, images)[1],
-            "log_weights": as_numpy(model.log_weights(images, noise)),
+            "log_weights": as_numpy(model.log_weights(black_or_white, noise)),
             "reconstruct": as_numpy(model.reconstruct(images)),
             "sample": as_numpy(model.sample(3, seed=1))}
 
@@ -871,6 +907,34 @@ def test_a_copied_history_goes_on_as_the_original(kind, images, way, frozen):
     if way != "copy":
         equal(to_arrays(model), before[1])
         assert copied.model is not model
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # model.optimizer
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copied_history_keeps_what_the_user_noted(vae, images, way):
+    history = train(vae, make(vae), images, num_steps=1)
+    history.note, history.notes = 1, ["a"]
+    copied = COPIES[way](history)
+    history.notes.append("b")
+    assert copied.note == 1 and copied.notes == ["a"] and copied.loss == history.loss
+    assert type(copied) is type(history)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # model.optimizer
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_the_optimizer_of_a_copied_history_has_the_precision_of_the_model(images, way):
+    whole, model = (vae_keras.MLPVAE(2, 8, dtype="float64") for _ in range(2))
+    copy_weights(model, whole)
+    expected = train(vae_keras, whole, images, num_steps=6)
+    copied = COPIES[way](train(vae_keras, model, images, num_steps=3))
+    assert [str(variable.dtype) for variable in copied.optimizer.variables] == [
+        str(variable.dtype) for variable in expected.optimizer.variables]
+    train(vae_keras, copied.model, images, num_steps=3, history=copied)
+    # A gradient's rounding, 1e-17 or so, makes steps of up to 0.05 · 1e-17/1e-7 (Adam's epsilon).
+    # A learning rate in float32 is wrong by 1e-8 of 0.05 in each step.
+    for ours, theirs in zip(copied.model.weights, whole.weights, strict=True):
+        np.testing.assert_allclose(*(keras.ops.convert_to_numpy(weight)
+                                     for weight in (ours, theirs)), rtol=0, atol=1e-11)
 
 
 def test_a_history_whose_optimizer_is_no_longer_its_own_is_refused(kind, images):
@@ -1017,6 +1081,35 @@ def test_a_model_in_low_precision_is_refused(kind, images, keras_settings):
                 use()
 
 
+def test_layers_within_layers_of_low_precision_are_found(images):
+    unet = make(diffusion_keras)
+    for layer in (unet.block28.conv1, unet.up_block28.skip):
+        layer.dtype_policy = "mixed_bfloat16"
+        for use in all_uses(diffusion_keras, unet, images):
+            with pytest.raises(TypeError, match=f"got bfloat16 in {layer.name}"):
+                use()
+        layer.dtype_policy = "float32"
+    assert np.isfinite(unet.denoiser()(images, 0.3)).all()
+
+
+def test_sublayers_are_all_that_hold_weights(images):
+    class Nest(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = [keras.layers.Dense(2), {"a": (keras.layers.Dense(3),)}]
+
+    nest, dense = Nest(), keras.layers.Dense(4)
+    nest.again = nest.inner[0]  # and once is enough
+    model = keras.Sequential([keras.Sequential([nest]), dense])
+    assert vae_keras.sublayers(model) == [model.layers[0], nest, nest.inner[0],
+                                          nest.inner[1]["a"][0], dense]
+    for model in (make(diffusion_keras), *models_of(vae_keras)):
+        found = vae_keras.sublayers(model)
+        leaves = [layer for layer in found if not vae_keras.sublayers(layer)]
+        assert sorted(id(weight) for layer in leaves for weight in layer.weights) == sorted(
+            id(weight) for weight in model.weights)
+
+
 def all_uses(kind, model, images):
     """Calls of all public functions."""
     if hasattr(kind, "UNet"):
@@ -1116,12 +1209,26 @@ def test_a_device_that_is_not_there_is_refused(kind, images):
     model = make(kind)
     before = to_arrays(model)
     for device in ("gpu:7", "cuda:7", "meta", "", 3):
-        with pytest.raises(ValueError, match=r"device must be one of 'cpu.* or None, got '"):
+        with pytest.raises(ValueError, match="device must be one of 'cpu.* or None, got "
+                           f"{str(device)!r}$"):  # as it was given
             train(kind, model, images, num_steps=1, device=device)
     equal(to_arrays(model), before)
     history = None
-    for device in ("cpu", "cpu:0", torch.device("cpu")):
+    for device in ("cpu", "CPU", "cpu:0", torch.device("cpu")):
         history = train(kind, model, images, num_steps=1, device=device, history=history)
+
+
+def test_devices_have_one_name_each():
+    torchs, tensorflows = ["cpu", "cuda:0", "cuda:1"], ["cpu:0", "gpu:0", "gpu:1"]
+    for number, names in [(0, ["cpu", "CPU", "cpu:0", torch.device("cpu")]),
+                          (1, ["cuda", "CUDA:0", "gpu", "GPU:0", torch.device("cuda")]),
+                          (2, ["cuda:1", "gpu:1", torch.device("cuda:1")])]:
+        for name in names:
+            assert training.check_device(name, torchs) == torchs[number]
+            assert training.check_device(name, tensorflows) == tensorflows[number]
+    assert training.check_device(None, torchs) is None
+    with pytest.raises(ValueError, match="one of 'cpu', 'cuda:0', 'cuda:1' or None, got 'GPU:2'"):
+        training.check_device("GPU:2", torchs)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -1141,9 +1248,15 @@ def test_a_loss_that_overflows_at_once_is_not_blamed_on_the_learning_rate(kind, 
     model = make(kind)
     before = {name: np.full_like(array, 1e30) for name, array in to_arrays(model).items()}
     from_arrays(model, before)
-    with pytest.raises(FloatingPointError, match=r"at step 1; .* first step: the weights that"):
+    message = r"at step 1; .* first step of this call: the weights that"
+    with pytest.raises(FloatingPointError, match=message):
         train(kind, model, images, num_steps=1)
     equal(to_arrays(model), before)
+    model = make(kind)
+    history = train(kind, model, images, num_steps=2)
+    from_arrays(model, before)
+    with pytest.raises(FloatingPointError, match=message.replace("1", "3")):
+        train(kind, model, images, num_steps=1, history=history)
 
 
 @pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError), ("a", TypeError),

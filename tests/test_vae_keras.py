@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from genmodels import vae_keras
 from genmodels.diffusion_keras import UNet
 from genmodels.vae_keras import MLPVAE, ConvVAE, fit
 
@@ -141,6 +142,23 @@ def test_pictures_carry_no_gradient():
         weight = model.encoder.trainable_variables[0].value
         assert tape.gradient(picture, weight) is None
         assert tape.gradient(mean, weight) is not None
+
+
+def test_tensors_of_arrays_are_copies_and_are_copied_once(monkeypatch):
+    for array in (IMAGES.copy(), IMAGES.astype(float), np.arange(6)):
+        for dtype in ("float32", "float64", "int32"):
+            given = array.copy()
+            for source in (given, keras.ops.convert_to_tensor(given)):
+                tensor = vae_keras.tensor_of(source, dtype)
+                expected = as_numpy(tensor).copy()
+                if isinstance(source, np.ndarray) or keras.backend.backend() == "torch":
+                    source[...] = 7
+                np.testing.assert_array_equal(as_numpy(tensor), expected)
+                given[...] = array
+    copies = []
+    monkeypatch.setattr(keras.ops, "copy", lambda x: copies.append(x) or x)
+    vae_keras.tensor_of(IMAGES, "float32")
+    assert not copies
 
 
 def test_device_can_be_chosen():

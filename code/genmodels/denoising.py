@@ -78,7 +78,7 @@ def denoiser(predict_v: Callable, labels, batch_size: int) -> Callable:
         labels = check_labels(labels)
 
     def estimate(x: np.ndarray, alpha_bar: float) -> np.ndarray:
-        x = plain_array(x)
+        x = plain_array(x, "x")
         if x.dtype.kind not in "fiu":
             raise TypeError(f"x must hold real numbers, got {x.dtype}")
         if x.ndim != 3 or x.shape[1:] != (28, 28):
@@ -109,7 +109,7 @@ def denoiser(predict_v: Callable, labels, batch_size: int) -> Callable:
 
 def check_labels(labels: Any, n: int | None = None) -> np.ndarray:
     """Labels (n,) 0 … 9 as int64. Raises TypeError or ValueError unless they are that."""
-    labels = plain_array(labels)
+    labels = plain_array(labels, "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.ndim != 1 or n not in (None, len(labels)):
@@ -193,8 +193,8 @@ def counted_decoder(x0: ArrayLike, estimates: ArrayLike,
         ValueError as `grey_decoder` does.
 
     Raises:
-        TypeError, ValueError: one is not finite numbers, the shapes differ, or x0 holds anything
-            but the 256 levels.
+        TypeError, ValueError: one is not finite numbers, the shapes differ, or x0 is empty or
+            holds anything but the 256 levels.
     """
     x0, estimates = finite_array("x0", x0), finite_array("estimates", estimates)
     if estimates.shape != x0.shape:
@@ -216,6 +216,8 @@ def counted_decoder(x0: ArrayLike, estimates: ArrayLike,
 
 def _grey_levels(x0: np.ndarray) -> np.ndarray:
     """k of each pixel 2k/255 − 1. Raises ValueError unless x0 holds such, up to rounding."""
+    if x0.size == 0:
+        raise ValueError(f"x0 must hold at least one pixel, got shape {x0.shape}")
     k = np.rint((x0 + 1) * 127.5).astype(int)
     if k.min() < 0 or k.max() > 255 or np.abs(2 * k / 255 - 1 - x0).max() > 1e-6:
         raise ValueError("x0 must hold grey levels 2k/255 − 1, k = 0 … 255")

@@ -172,8 +172,8 @@ def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
         given, wanted: each one of "x0", "noise", "score", "v".
 
     Raises:
-        ValueError: for NaN or infinity, shapes that differ, alpha_bar outside (0, 1), or an
-            unknown name.
+        TypeError, ValueError: for what is not numbers, NaN or infinity, shapes that differ,
+            alpha_bar outside (0, 1), or an unknown name.
     """
     for name, which in (("given", given), ("wanted", wanted)):
         if which not in PARAMETERISATIONS:
@@ -385,7 +385,7 @@ def langevin(denoiser: Denoiser, alpha_bar: float, start: ArrayLike, rng: np.ran
     """
     x = finite_array("start", start)
     check_positive_int(num_steps, "num_steps")
-    if not (math.isfinite(step_size) and step_size > 0):
+    if _number("step_size", step_size) <= 0:
         raise ValueError(f"step_size is {step_size!r}, expected a positive number")
     noise = rng.standard_normal(x.shape)
     for _ in tqdm(range(num_steps), desc="Langevin", leave=False, mininterval=0.5,
@@ -411,7 +411,7 @@ def guided(conditional: Denoiser, unconditional: Denoiser, weight: float) -> Den
         raise ValueError(f"weight is {weight!r}, expected a finite number")
 
     def denoiser(x, alpha_bar):
-        x = plain_array(x)
+        x = plain_array(x, "x")
         without = denoise(unconditional, x, alpha_bar)
         return without + weight * (denoise(conditional, x, alpha_bar) - without)
 
@@ -422,7 +422,7 @@ def denoise(denoiser: Denoiser, x: Array, alpha_bar: float) -> Array:
     """Call a denoiser with a copy of x; return a copy of what it returns, once that is checked.
 
     Raises ValueError if alpha_bar is not in (0, 1), or the result has another shape than x, or
-    holds NaN or infinity; TypeError if it is not real numbers.
+    holds NaN or infinity; TypeError if one of them is not real numbers.
     """
     _signal_and_noise(alpha_bar)
     x0_hat = _returned("denoiser", denoiser(x.copy(), alpha_bar), x.shape)
@@ -432,12 +432,15 @@ def denoise(denoiser: Denoiser, x: Array, alpha_bar: float) -> Array:
 
 def _returned(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     """A copy of what the user's function `name` returned: real numbers of this shape."""
-    array = plain_array(value)
+    if value is None:
+        raise TypeError(f"{name} returned None, expected real numbers")
+    array = plain_array(value, f"what {name} returned")
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} returned dtype {array.dtype}, expected real numbers")
     if array.shape != shape:
         raise ValueError(f"{name} returned shape {array.shape}, expected {shape}")
-    return array.astype(np.float64) if array.dtype == np.float16 else array  # or all goes on in it
+    # or all goes on in half precision, or in integers, which wrap
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
 def _require_finite(name: str, array: Array, alpha_bar: float) -> None:
@@ -447,9 +450,14 @@ def _require_finite(name: str, array: Array, alpha_bar: float) -> None:
 
 def _signal_and_noise(alpha_bar: float) -> tuple[float, float]:
     """√α̅ and √(1 − α̅)."""
-    if not 0 < alpha_bar < 1:
+    if not 0 < _number("alpha_bar", alpha_bar) < 1:
         raise ValueError(f"alpha_bar is {alpha_bar!r}, expected a number in (0, 1)")
     return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+
+
+def _number(name: str, value: float) -> float:
+    """The value. Raises TypeError or ValueError, naming it, unless it is one finite number."""
+    return float(finite_array(name, value, shape=()))
 
 
 def _downwards(schedule: NoiseSchedule, progress: bool) -> Iterator[int]:
@@ -472,7 +480,7 @@ def _flow(denoiser: Denoiser, lam: float, x: Array) -> Array:
 
 def _solve(velocity: Callable, start: float, end: float, state: Array, tolerance: float) -> Array:
     """The state at `end` of an ODE that has `state` at `start`."""
-    if not (math.isfinite(tolerance) and tolerance > 0):
+    if _number("tolerance", tolerance) <= 0:
         raise ValueError(f"tolerance is {tolerance!r}, expected a positive number")
     if start == end or state.size == 0:
         return state

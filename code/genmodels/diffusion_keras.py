@@ -47,6 +47,7 @@ from genmodels.vae_keras import (
     from_config,
     own_settings,
     prepare,
+    sublayers,
     tensor_of,
     without_autocast,
 )
@@ -183,13 +184,8 @@ class UNet(keras.Model):
 
     def _matrix_layers(self) -> list[layers.Layer]:
         """The convolutions and dense layers."""
-        found = []
-        for layer in self.layers:
-            if hasattr(layer, "conv1"):  # a ResidualBlock
-                found += [layer.conv1, layer.embedding, layer.conv2, layer.skip]
-            else:
-                found += layer.layers if layer is self.level else [layer]
-        return [layer for layer in found if isinstance(layer, (layers.Conv2D, layers.Dense))]
+        return [layer for layer in sublayers(self)
+                if isinstance(layer, (layers.Conv2D, layers.Dense))]
 
 
 def _squares(inputs: tuple[Tensor, Tensor, Tensor], noise: Tensor, v: Tensor) -> Tensor:

@@ -121,10 +121,7 @@ def finite_array(
         ValueError: if it holds NaN, infinity or masked numbers, if its last axis has not length
             ``last``, or if it has not ``shape``.
     """
-    try:
-        array = plain_array(value)
-    except ValueError:
-        raise TypeError(f"{name} is not an array: its rows differ in length") from None
+    array = plain_array(value, name)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
     if np.ma.is_masked(value):
@@ -139,16 +136,20 @@ def finite_array(
     return array
 
 
-def plain_array(value: ArrayLike) -> NDArray:
+def plain_array(value: ArrayLike, name: str = "the argument") -> NDArray:
     """Return a copy of ``value`` whose layout is NumPy's usual one, whatever that of ``value``.
 
     Writable, in the machine's byte order, its rows one after the other in memory. A tensor may have
     a gradient or lie on a GPU. bfloat16, which NumPy does not know, becomes float32.
+    Raises TypeError, with its name, if it is a list of rows that differ in length.
     """
     if hasattr(value, "detach"):  # PyTorch
         value = value.detach().cpu()
         value = value.float() if "bfloat16" in str(value.dtype) else value
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise TypeError(f"{name} is not an array: its rows differ in length") from None
     native = np.float32 if array.dtype.name == "bfloat16" else array.dtype.newbyteorder("=")
     return np.array(array, dtype=native, order="C")
 

@@ -19,10 +19,10 @@ from genmodels.gaussian import plain_array
 from genmodels.training import (
     batches,
     begin,
+    check_binary,
     check_positive_int,
     check_precision,
     check_seed,
-    is_a,
     learning_rate_at,
 )
 from genmodels.vae_torch import (
@@ -86,7 +86,7 @@ class BinaryVAE(VAE):
                 decoder[-2].bias.copy_(torch.logit(mean))
 
     def _check_likelihood(self, x: Array, name: str) -> None:
-        _check_binary(x, name)
+        check_binary(x, name)
 
     def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(output)
@@ -113,15 +113,6 @@ def binarise(images: Array, generator: torch.Generator) -> torch.Tensor:
 def _tensor(array: Array) -> torch.Tensor:
     """A tensor of the same type; of an array a copy, since torch does not take every layout."""
     return array if torch.is_tensor(array) else torch.from_numpy(plain_array(array))
-
-
-def _check_binary(images: Array, name: str) -> None:
-    """Raises TypeError or ValueError unless images are images (n, 28, 28) of zeros and ones."""
-    check_images(images, name)
-    x = _tensor(images)
-    if not ((x == 0) | (x == 1)).all():
-        raise ValueError(f"{name} must hold zeros and ones, since a grey image has no likelihood "
-                         "under Bernoulli pixels (see `binarise`), got grey values")
 
 
 def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: torch.Generator,
@@ -211,9 +202,7 @@ def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
     samples_per_pass vectors h at once. `torch.autocast` changes nothing here.
     Raises TypeError or ValueError naming the argument that is wrong.
     """
-    model._check_likelihood(images, "images")
-    if is_a(model, "genmodels.vae_torch.ConvVAE"):  # its loss of grey pixels is no likelihood
-        _check_binary(images, "images")
+    model._check_density(images, "images")
     check_precise_weights(model)
     check_positive_int(num_samples, "num_samples")
     check_positive_int(samples_per_pass, "samples_per_pass")

@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
 
+from genmodels.datasets import check_images
+from genmodels.gaussian import plain_array
+
 # How the learning rate goes, and its peak unless one is given.
 RECIPES = {"warm-up": 4e-3, "lecture": 1e-3}
 FREE_NATS = 0.2  # of each latent dimension, in the first half of a run with "warm-up"
@@ -54,7 +57,7 @@ class History:
 
     def __copy__(self) -> "History":
         """Another history of the same model and optimiser, with numbers of its own."""
-        return History(**_own_lists(self))
+        return _restored(_own_lists(self))
 
     def __reduce__(self):
         """For copy.deepcopy and pickle: with the state of the optimiser."""
@@ -107,7 +110,7 @@ class History:
 
 
 def _own_lists(history: History) -> dict[str, Any]:
-    """The fields of a history by name, the lists copied."""
+    """What a history holds by name, also what the user added; the lists copied."""
     history.settle()  # no number may wait on a device
     return {name: list(value) if isinstance(value, list) else value
             for name, value in vars(history).items()}
@@ -117,11 +120,15 @@ def _restored(fields: dict[str, Any]) -> History:
     """The history that `History.__reduce__` described, its optimiser bound to its own model."""
     if isinstance(fields["optimizer"], tuple):
         kind, config, state = fields["optimizer"]
-        fields["optimizer"] = optimizer = kind.from_config(config)
-        if state:
-            optimizer.build(fields["model"].weights)
-            optimizer.set_weights(state)
-    return History(**fields)
+        from genmodels.vae_keras import own_settings
+        with own_settings(fields["model"].variable_dtype):  # of the learning rate, too
+            fields["optimizer"] = optimizer = kind.from_config(config)
+            if state:
+                optimizer.build(fields["model"].weights)
+                optimizer.set_weights(state)
+    history = History()
+    vars(history).update(fields)
+    return history
 
 
 def is_a(value: Any, name: str) -> bool:
@@ -166,12 +173,22 @@ def check_precise(dtype: Any, name: str) -> None:
         raise TypeError(f"model must be of float32 or float64, got {dtype} in {name}")
 
 
-def check_device(device: Any, available: list[str]) -> None:
-    """Raises ValueError unless device is None or one of those available, as "cpu", "cuda:0"."""
-    name = str(device).lower().removesuffix(":0")
-    if device is not None and name not in [each.removesuffix(":0") for each in available]:
+def check_device(device: Any, available: list[str]) -> str | None:
+    """The name that a device has among those available, such as "cpu", "cuda:0"; None for None.
+
+    "CUDA", "gpu" and "gpu:0" are one. Raises ValueError if the device is not available.
+    """
+    if device is None:
+        return None
+    known = {_common_name(each): each for each in available}
+    if _common_name(str(device)) not in known:
         raise ValueError(f"device must be one of {', '.join(map(repr, available))} or None, "
                          f"got {str(device)!r}")
+    return known[_common_name(str(device))]
+
+
+def _common_name(device: str) -> str:
+    return device.lower().replace("cuda", "gpu").removesuffix(":0")
 
 
 def check_seed(seed: Any) -> None:
@@ -218,6 +235,15 @@ def check_latent(h, name: str, latent_dim: int, n: int | None, samples: bool) ->
         expected = f"({', '.join(map(str, axes))})"
         expected += f" with {' and '.join(free)} at least 1" if free else ""
         raise ValueError(f"{name} must have shape {expected}, got {shape}")
+
+
+def check_binary(images: Any, name: str) -> None:
+    """Raises TypeError or ValueError unless images are images (n, 28, 28) of zeros and ones."""
+    check_images(images, name)
+    x = plain_array(images)
+    if not np.all((x == 0) | (x == 1)):
+        raise ValueError(f"{name} must hold zeros and ones, since a grey image has no likelihood "
+                         "under Bernoulli pixels (see `iwae_torch.binarise`), got grey values")
 
 
 def learning_rate_at(step: int, schedule: tuple[int, int], recipe: str, peak: float) -> float:
@@ -343,7 +369,8 @@ def batches(history: History, *, latent_dim: int, progress: bool,
             f"the loss was NaN or infinite at step {failed}; the model and the history are "
             f"those of step {history.num_steps} again. " + (
                 "A lower learning_rate may help." if good else
-                "It was the first step: the weights that the model had before gave this loss."))
+                "It was the first step of this call: the weights that the model had before gave "
+                "this loss."))
 
     def draw():
         nonlocal step_under_way

@@ -27,6 +27,7 @@ from genmodels.training import (
     History,
     batches,
     begin,
+    check_binary,
     check_device,
     check_latent,
     check_optimizer,
@@ -188,9 +189,10 @@ class VAE(keras.Model):
 
         x (n, 28, 28) are images, `noise` (n, K, k) is standard normal: h = mean + exp(log_var / 2)
         · noise. The mean of exp(log weight) over K estimates p(x) without bias (N2).
-        Raises TypeError or ValueError if x is not images or noise not of shape (n, K, k).
+        Raises TypeError or ValueError if x is not images, or for Bernoulli pixels (ConvVAE) not of
+        zeros and ones, or noise not of shape (n, K, k).
         """
-        x = self._images(x, "x")
+        x = self._images(x, "x", self._check_density)
         noise = self._latent(noise, "noise", len(x), samples=True)
         with without_autocast():
             mean, log_var = (head[:, None] for head in self._encode(x))  # (n, 1, k), (n, 1, k)
@@ -228,8 +230,12 @@ class VAE(keras.Model):
     def _tensor(self, array: Array) -> Tensor:
         return tensor_of(array, self.compute_dtype)
 
-    def _images(self, x: Array, name: str) -> Tensor:
+    def _check_density(self, x: Array, name: str) -> None:
+        """Raises TypeError or ValueError unless x are images that have a density p(x|h)."""
         check_images(x, name)
+
+    def _images(self, x: Array, name: str, check: Callable = check_images) -> Tensor:
+        check(x, name)
         check_precise_layers(self)
         return self._tensor(x)
 
@@ -281,6 +287,9 @@ class ConvVAE(VAE):
 
     def get_config(self):
         return {"latent_dim": self.latent_dim, **common_config(self)}
+
+    def _check_density(self, x: Array, name: str) -> None:
+        check_binary(x, name)  # the loss of grey pixels is no likelihood
 
     def _mean_images(self, output: Tensor) -> Tensor:
         return ops.sigmoid(output)
@@ -395,15 +404,12 @@ def prepare(model: keras.Model, history: History, peak: float,
     Returns the context of the device, and `keep` for `training.batches`.
     Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
-    check_device(device if device is None else str(device).lower().replace("cuda", "gpu"),
-                 available_devices())
+    device = check_device(device, available_devices())
     check_precise_layers(model)
     check_weights({weight.path: (weight.dtype, bool(ops.all(ops.isfinite(weight.value))),
                                  weight.trainable) for weight in model.weights})
-    if device is not None:
-        device = str(device).lower().replace("cuda", "gpu")
-        if keras.backend.backend() == "torch":
-            model.to(device.replace("gpu", "cuda"))
+    if device is not None and keras.backend.backend() == "torch":
+        model.to(device)
     if history.optimizer is None:
         with own_settings(model.variable_dtype):
             history.optimizer = keras.optimizers.Adam(peak)
@@ -427,10 +433,10 @@ def prepare(model: keras.Model, history: History, peak: float,
 
 
 def available_devices() -> list[str]:
-    """The devices that `fit` can use: "cpu:0", and "gpu:0" or the like."""
+    """The devices that `fit` can use, as the backend names them: "cpu:0", and "gpu:0" or so."""
     if keras.backend.backend() == "torch":
         from genmodels import vae_torch
-        return [device.replace("cuda", "gpu") for device in vae_torch.available_devices()]
+        return vae_torch.available_devices()
     gpus = keras.distribution.list_devices("gpu")
     return [*keras.distribution.list_devices("cpu"), *gpus]
 
@@ -454,16 +460,30 @@ def check_precise_layers(model: keras.Model) -> None:
         check_precise(layer.compute_dtype, layer.name)
 
 
-def sublayers(model: keras.Model) -> list[layers.Layer]:
-    """The layers of a model and of the models in it."""
-    return [layer for part in model.layers
-            for layer in [part, *(sublayers(part) if isinstance(part, keras.Model) else [])]]
+def sublayers(layer: layers.Layer) -> list[layers.Layer]:
+    """All layers within a model or a layer, and within those, once each."""
+    found = {}
+
+    def look_into(value):
+        if isinstance(value, layers.Layer):
+            if id(value) not in found:
+                found[id(value)] = value
+                look_into(parts_of(value))
+        elif isinstance(value, (list, tuple, dict)):
+            for part in value.values() if isinstance(value, dict) else value:
+                look_into(part)
+
+    def parts_of(layer):  # only a model tells them; the layers of others are attributes
+        return layer.layers if isinstance(layer, keras.Model) else vars(layer)
+
+    look_into(parts_of(layer))
+    return list(found.values())
 
 
 def tensor_of(array: Array, dtype: str) -> Tensor:
     """A copy of an array or tensor, of this type."""
     if isinstance(array, np.ndarray):  # the backends refuse or warn of some layouts in memory
-        array = np.array(array, dtype, order="C")
+        return ops.convert_to_tensor(np.array(array, dtype, order="C"), dtype)
     return ops.copy(ops.convert_to_tensor(array, dtype))
 
 

@@ -23,6 +23,7 @@ from genmodels.training import (
     History,
     batches,
     begin,
+    check_binary,
     check_device,
     check_latent,
     check_optimizer,
@@ -126,8 +127,7 @@ class VAE(nn.Module):
         is standard normal; if not given, it is drawn (`torch.manual_seed` seeds it).
         Raises TypeError or ValueError if x is not images or noise not of shape (n, k).
         """
-        self._check_likelihood(x, "x")
-        x = self._images(x, "x")
+        x = self._images(x, "x", self._check_likelihood)
         if noise is None:
             noise = torch.randn(len(x), self.latent_dim, dtype=x.dtype, device=x.device)
         log_likelihood, kl = self(x, self._latent(noise, "noise", len(x)))
@@ -139,10 +139,10 @@ class VAE(nn.Module):
         x (n, 28, 28) are images, `noise` (n, K, k) is standard normal: h = mean + exp(log_var / 2)
         · noise. The mean of exp(log weight) over K estimates p(x) without bias (N2).
         `torch.autocast` has no effect. Differentiable.
-        Raises TypeError or ValueError if x is not images or noise not of shape (n, K, k).
+        Raises TypeError or ValueError if x is not images, or for Bernoulli pixels (ConvVAE) not of
+        zeros and ones, or noise not of shape (n, K, k).
         """
-        self._check_likelihood(x, "x")
-        x = self._images(x, "x")
+        x = self._images(x, "x", self._check_density)
         noise = self._latent(noise, "noise", len(x), samples=True)
         with without_autocast(x):
             return sum(self._importance(x, noise))
@@ -180,8 +180,12 @@ class VAE(nn.Module):
         """Raises TypeError or ValueError unless x are images of which the decoder has a loss."""
         check_images(x, name)
 
-    def _images(self, x: Array, name: str) -> torch.Tensor:
-        check_images(x, name)
+    def _check_density(self, x: Array, name: str) -> None:
+        """The same, unless that loss is −log p(x|h): log weights need a probability density."""
+        self._check_likelihood(x, name)
+
+    def _images(self, x: Array, name: str, check: Callable = check_images) -> torch.Tensor:
+        check(x, name)
         check_precise_weights(self)
         return self._tensor(x)
 
@@ -237,6 +241,9 @@ class ConvVAE(VAE):
             nn.Flatten(1, 2),  # (n, 28, 28)
         )
         super().__init__(Encoder(features, 16, latent_dim), decoder, latent_dim)
+
+    def _check_density(self, x: Array, name: str) -> None:
+        check_binary(x, name)  # the loss of grey pixels is no likelihood
 
     def _mean_images(self, output: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(output)
@@ -316,7 +323,7 @@ def prepare(model: nn.Module, history: History, peak: float,
 
     Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
-    check_device(device, available_devices())
+    device = check_device(device, available_devices())
     check_weights({name: (weight.dtype, bool(torch.isfinite(weight).all()), weight.requires_grad)
                    for name, weight in model.named_parameters()})
     model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
