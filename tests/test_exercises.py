@@ -275,11 +275,27 @@ def test_rows_of_an_array_may_stand_in_a_list_and_parts_need_not_be_alike():
     assert first.shape == (3,) and second == 2
     with pytest.raises(exercises.NotYet, match="not alike"):
         exercises.array([np.ones(3), 2.0])
+    for wrong, reason in ((([1.0], 2.0), "not alike"), (((1.0, 2.0), (1.0,)), "not alike"),
+                          ((True, 1.0), "booleans among numbers"), (({}, 1.0), "a dict")):
+        with pytest.raises(exercises.NotYet, match=reason):
+            exercises.array(wrong)
     # a float32 part has been rounded, so that the whole is judged as float32 is
     assert exercises.to_numpy([np.float32(1 / 3), 1 / 3]).dtype == np.float32
     for wrong in (["a"], [None], [1j], [..., 1.0]):
         with pytest.raises(exercises.NotYet):
             exercises.to_numpy(wrong)
+
+
+@pytest.mark.parametrize("outer", [list, tuple])
+@pytest.mark.parametrize("inner", [list, tuple, np.array, torch.tensor])
+def test_pairs_in_a_list_or_tuple_are_one_array(outer, inner):
+    rows = outer(inner(row) for row in ((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)))
+    assert np.array_equal(exercises.array(rows), [[1, 2], [3, 4], [5, 6]])
+    assert exercises.array(outer([rows, rows])).shape == (2, 3, 2)
+    exercises.compare(rows, [[1, 2], [3, 4], [5, 6]])
+    assert len(exercises.parts(exercises.to_numpy(rows), "one", "two", "three")) == 3
+    with pytest.raises(exercises.NotYet, match="not alike"):
+        exercises.array(outer([rows, rows[:2]]))
 
 
 def fixed(n, rng):
@@ -361,6 +377,36 @@ def test_a_pattern_is_told_to_rounding():
     noisy = right + 0.5 + np.array([1e-3, 0, -1e-3])
     assert "same" not in told(noisy, right) and "same" not in told(noisy, right, error=0.01)
     assert "in 1 of 3 values" in told(right + np.array([0, 0, 0.1]), right)
+
+
+def test_booleans_are_compared_as_numbers_are():
+    right = np.array([True, False, True])
+    exercises.compare(right.tolist(), right)
+    exercises.compare([1.0, 0.0, 1.0], right)
+    assert "in 2 of 3 values" in told([True, True, False], right)
+    assert "all of them" in told(~right, right, mistakes={"They are all of them wrong.": ~right})
+    assert "got booleans" in told(right, [1.0, 0.0, 1.0])
+
+
+def test_power_of_the_frechet_floor_is_granted_five_standard_errors(monkeypatch):
+    """Of a floor of 100 distances and one of 140 each, found by drawing them again and again."""
+    digits, granted = importlib.import_module("genmodels.checks.digits"), []
+    monkeypatch.setattr(digits, "compare", lambda *a, error, **k: granted.append(error))
+
+    def drawn(n, rng, pairs):
+        return np.array([digits.frechet(rng.normal(size=(n, digits.FEATURES)),
+                                        rng.normal(size=(n, digits.FEATURES)))
+                         for _ in range(pairs)])
+
+    digits.frechet_floor(lambda n, rng: drawn(n, rng, digits.PAIRS), -1.0)
+    rng = np.random.default_rng(0)
+    floors = {}
+    for n in (50, 800):  # the middle one of three at equal distances has no part in a slope
+        pool = drawn(n, rng, 1000)
+        floors[n] = [np.log(rng.choice(pool, (4000, pairs)).mean(axis=1)) for pairs in (100, 140)]
+    answer, reference = ((floors[800][i] - floors[50][i]) / np.log(16) for i in range(2))
+    # the spread of a pool of 1000 is known to 2.5 %, that of the differences to 2 %
+    assert granted == [pytest.approx(5 * np.std(answer - reference), rel=0.1)]
 
 
 @pytest.mark.parametrize("name", ["kl-diagnoal", "", None, 3, ["kl-diagonal"]])

@@ -3,13 +3,15 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+import scipy.linalg
 import test_exercises
 
 import exercise_list
 import identities
 import student
-from genmodels import exercises, grade
+from genmodels import diffusion, exercises, gaussian, grade, linear_gaussian
 
 CHAPTER = "kl_divergence"  # needs NumPy only
 LIMITS = grade.Limits(cell_time=20.0)
@@ -266,6 +268,70 @@ def test_what_a_notebook_replaces_gains_nothing_and_costs_nothing(tmp_path, shim
     statuses, done, _ = graded(tmp_path, cells(answers, before=shim))
     assert statuses.pop(NAMES[0]) == "not yet"
     assert set(statuses.values()) == {"right"} and done
+
+
+def seven(*args, **kwargs):
+    return -7.0
+
+
+REPLACED = {  # owner, name, and what stands there instead
+    "a method": (linear_gaussian.LinearGaussian, "log_evidence", seven),
+    "the constructor": (linear_gaussian.LinearGaussian, "__init__", lambda *a: None),
+    "a method that was not there": (linear_gaussian.LinearGaussian, "__getattribute__", seven),
+    "a property": (diffusion.NoiseSchedule, "num_steps", 7),
+    "a class method": (diffusion.NoiseSchedule, "linear", seven),
+    "a generator of NumPy": (np.random, "default_rng", seven),
+    "a function of SciPy": (scipy.linalg, "solve", seven),
+}
+
+
+def state(owner, name):
+    return vars(owner).get(name, "missing")
+
+
+@pytest.mark.parametrize(("owner", "name", "other"), REPLACED.values(), ids=REPLACED)
+def test_what_the_checks_compute_with_is_restored_for_them_alone(monkeypatch, owner, name, other):
+    original, originals = state(owner, name), grade.protected()
+    monkeypatch.setattr(owner, name, other, raising=False)
+    with originals():
+        assert state(owner, name) is original
+    assert state(owner, name) is other
+
+
+@pytest.mark.parametrize(("owner", "name"), [(np, "abs"), (
+    linear_gaussian.LinearGaussian, "log_evidence")])
+def test_what_a_notebook_deletes_is_there_for_the_checks_alone(monkeypatch, owner, name):
+    original, originals = state(owner, name), grade.protected()
+    monkeypatch.delattr(owner, name)
+    with originals():
+        assert state(owner, name) is original
+    assert state(owner, name) == "missing"
+
+
+def test_the_code_of_methods_is_restored(monkeypatch):
+    schedule, originals = diffusion.NoiseSchedule, grade.protected()
+    functions = [vars(schedule)["__init__"], vars(schedule)["linear"].__func__,
+                 vars(schedule)["num_steps"].fget]
+    codes = [function.__code__ for function in functions]
+    for function in functions:
+        monkeypatch.setattr(function, "__code__", seven.__code__)
+    with originals():
+        assert [function.__code__ for function in functions] == codes
+
+
+def test_a_method_replaced_does_not_make_a_wrong_answer_right(monkeypatch):
+    def mean_elbo(x, mean, log_var, weights, bias, noise_std):
+        model = linear_gaussian.LinearGaussian(weights, bias, noise_std)
+        gaps = [gaussian.kl_divergence(m, np.diag(np.exp(v)), *model.posterior(x_i))
+                for x_i, m, v in zip(x, mean, log_var)]
+        return -7.0 - np.mean(gaps)
+
+    exercises.load()
+    originals = grade.protected()
+    monkeypatch.setattr(linear_gaussian.LinearGaussian, "log_evidence", seven)
+    with originals():
+        assert exercises.evaluate("elbo-data-set", mean_elbo).status == "not yet"
+    assert exercises.evaluate("elbo-data-set", mean_elbo).status == "right"
 
 
 def test_magics_and_commands(tmp_path):

@@ -380,8 +380,10 @@ def to_numpy(value: Any, called: str = "your answer") -> Any:
         return np.asarray(value)  # the quick way for long lists
     if isinstance(value, list | tuple):
         found = tuple(to_numpy(part, called) for part in value)
-        stacked = stack(found) if isinstance(value, list) else None
-        return found if stacked is None else stacked
+        if isinstance(value, list):
+            with contextlib.suppress(ValueError):
+                return stack(found)
+        return found
     if isinstance(value, Mapping):
         return {key: to_numpy(part, called) for key, part in value.items()}
     if hasattr(value, "detach"):  # torch
@@ -401,27 +403,33 @@ def to_numpy(value: Any, called: str = "your answer") -> Any:
     return found
 
 
-def stack(found: tuple) -> np.ndarray | None:
-    """Return parts as one array if they are arrays of one shape, or None.
+def stack(found: tuple) -> np.ndarray:
+    """Return parts as one array; a part may be a tuple of parts.
 
     It is no more precise than the least precise part: `agree` goes by that.
+
+    Raises:
+        ValueError: says what the parts are, if no array can be made of them.
     """
-    if any(isinstance(part, tuple | dict) for part in found):
-        return None
-    if len({part.shape for part in found}) > 1 or len({part.dtype == bool for part in found}) > 1:
-        return None
+    if any(isinstance(part, dict) for part in found):
+        raise ValueError("parts of which one is a dict")
+    found = tuple(stack(part) if isinstance(part, tuple) else part for part in found)
+    if len({part.shape for part in found}) > 1:
+        raise ValueError(f"{len(found)} parts that are not alike")
+    if len({part.dtype == bool for part in found}) > 1:
+        raise ValueError("booleans among numbers")
     rounded = any(part.dtype.kind == "f" and part.dtype.itemsize <= 4 for part in found)
     return np.array(found, dtype=np.float32 if rounded else None)
 
 
 def array(value: Any, what: str = "the result") -> np.ndarray:
-    """Return an answer that must be one array; a tuple of arrays of one shape is stacked."""
+    """Return an answer that must be one array; tuples of parts of one shape are stacked."""
     got = to_numpy(value, what)
     if isinstance(got, tuple):
-        stacked = stack(got)
-        need(stacked is not None, f"{what} must be one array, got {len(got)} parts that are not "
-             "alike.")
-        return stacked
+        try:
+            return stack(got)
+        except ValueError as problem:
+            raise NotYet(f"{what} must be one array, got {problem}.") from None
     need(not isinstance(got, dict), f"{what} must be one array, got a dict.")
     return got
 
@@ -448,6 +456,7 @@ def compare(got: Any, expected: Any, *, what: str = "the result", tested: str = 
     got, expected = array(got, what), np.asarray(expected)
     if got.dtype.kind == "b" and expected.dtype.kind != "b":
         raise NotYet(f"{what} must be numbers, got booleans.")
+    expected = expected.astype(float)  # booleans have neither differences nor signs
     head = f"tested with {tested}: " if tested else ""
     if agree(got, expected, error, relative):
         return

@@ -11,6 +11,11 @@ the student's notebook allows. The exit code is 0 if every notebook was graded, 
 
 The course's solutions are not run: cells that are tagged as such or, where tags were lost, have the
 ID or the text of a solution in the chapters. Every other cell is the student's, whatever it says.
+What a notebook replaces does not reach the checks if it is a function or class of genmodels, math,
+NumPy or SciPy, or a method or other attribute of a class of genmodels. Whatever else it changes
+does: other packages, PyTorch, TensorFlow and Keras among them; the classes and objects of NumPy and
+SciPy; constants; the default values of functions.
+
 Commands to the system (`!…`, `%pip`, `%%bash`) are not run either, and a line `%…` that fails is
 passed over; both are noted.
 
@@ -33,6 +38,7 @@ import contextlib
 import csv
 import functools
 import importlib
+import inspect
 import json
 import os
 import queue
@@ -58,6 +64,8 @@ COLUMNS = ["notebook", "chapter", "exercise", "status", "feedback", "notes"]
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"  # where the course is a repository
 RUN_PYTHON = ("time", "timeit", "prun")  # magics whose errors are those of the student's code
 MOST_NOTES = 10
+PROTECTED = ("genmodels", "math", "numpy", "scipy")  # packages whose functions the checks use
+MISSING = object()  # stands for an attribute that is not there
 
 
 @dataclass(frozen=True)
@@ -385,7 +393,7 @@ def work() -> None:
             tell(note=text)
 
     shell, streams = notebook_shell(note), (sys.stdout, sys.stderr)
-    hidden = f"_{secrets.token_hex(8)}"  # a name that nobody can know
+    hidden = f"_{secrets.token_hex(8)}"  # a name that no notebook uses
     setattr(builtins, hidden, judge)
     shell.ast_transformers.append(Judged(hidden))
     for index, source in enumerate(job["cells"]):
@@ -457,32 +465,61 @@ def own_copy() -> Callable[..., exercises.Feedback]:
 
 
 def protected() -> Callable[[], contextlib.AbstractContextManager]:
-    """Return a context in which what the checks compute with is what it is now.
+    """Return a context in which the functions and classes that the checks use are as they are now.
 
-    Afterwards a notebook has again what it has put in its place: a shim, or a module reloaded.
+    These are the functions and classes in the modules of `PROTECTED` loaded so far, with the code
+    of the functions, and all attributes of the classes of genmodels. The rest is what a notebook
+    has made of it: other packages (PyTorch, TensorFlow, Keras), the classes and objects of NumPy
+    and SciPy, constants, the defaults of functions.
+
+    Afterwards a notebook has again what it has put in their place, a shim or a module reloaded,
+    but for the code of functions.
     """
-    watched = [module for name, module in sys.modules.items() if name.startswith(
-        "genmodels.") or name in ("math", "numpy", "numpy.linalg", "scipy.special")]
-    before = [(module, name, value, getattr(value, "__code__", None))
-              for module in watched for name, value in vars(module).items() if callable(value)]
+    watched = [module for name, module in sys.modules.items() if name.split(".")[0] in PROTECTED]
+    before = [(module, {name: value for name, value in vars(module).items() if callable(value)})
+              for module in watched]
+    classes = {value for _, kept in before for value in kept.values()
+               if isinstance(value, type) and value.__module__.startswith("genmodels.")}
+    before += [(each, dict(vars(each))) for each in classes]
+    codes = {function: function.__code__ for _, kept in before
+             for function in map(underlying, kept.values()) if inspect.isfunction(function)}
 
     @contextlib.contextmanager
     def originals() -> Iterator[None]:
         replaced = []
-        for module, name, value, code in before:
-            now = vars(module).get(name)
-            if now is not value:
-                replaced.append((module, name, now))
-                setattr(module, name, value)
-            if getattr(value, "__code__", None) is not code:
-                value.__code__ = code
+        for owner, kept in before:
+            now = vars(owner)
+            changed = [name for name, value in kept.items() if now.get(name, MISSING) is not value]
+            if owner in classes:
+                changed += now.keys() - kept.keys()
+            replaced += [(owner, name, now.get(name, MISSING)) for name in changed]
+            for name in changed:
+                put(owner, name, kept.get(name, MISSING))
+        for function, code in codes.items():
+            if function.__code__ is not code:
+                function.__code__ = code
         try:
             yield
         finally:
-            for module, name, now in replaced:
-                setattr(module, name, now)
+            for owner, name, value in replaced:
+                put(owner, name, value)
 
     return originals
+
+
+def underlying(attribute: Any) -> Any:
+    """Return the function of a property or of a method of a class, or anything else as it is."""
+    if isinstance(attribute, property):
+        return attribute.fget
+    return attribute.__func__ if isinstance(attribute, classmethod | staticmethod) else attribute
+
+
+def put(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute, or delete it if the value is `MISSING`."""
+    if value is not MISSING:
+        setattr(owner, name, value)
+    elif name in vars(owner):
+        delattr(owner, name)
 
 
 def limit_memory(size: int) -> None:

@@ -321,6 +321,14 @@ def distances(n, rng):
                      for _ in range(num_pairs)])
 power = -1.0
 """, None),
+            "one set in all pairs, drawn later": ("""
+def distances(n, rng):
+    rng.normal(size=3)
+    fixed = rng.normal(size=(n, num_features))
+    return np.array([frechet_distance(rng.normal(size=(n, num_features)), fixed)
+                     for _ in range(num_pairs)])
+power = -1.0
+""", "a set used in more than one pair"),
             "the same set": ("""
 def distances(n, rng):
     sets = [rng.normal(size=(n, num_features)) for _ in range(num_pairs)]

@@ -71,6 +71,11 @@ def same_padding(size, kernel, stride):
             "at the end": (swap("zeros // 2, zeros - zeros // 2", "0, zeros"), "at the end"),
             "one window too many": (swap("(windows - 1)", "windows"), "size 1, kernel 1, stride 1"),
             "half zeros": (swap("zeros - zeros // 2", "zeros / 2"), "are whole"),
+            "negative, and half zeros of larger images": (swap(
+                "max((windows - 1) * stride + kernel - size, 0)",
+                "(windows - 1) * stride + kernel - size", "zeros - zeros // 2",
+                "zeros / 2 if size > 2 else zeros - zeros // 2"),
+                "size 3, kernel 2, stride 1 gave (0, 0.5): the numbers of zeros are whole"),
             "sum only": (swap("zeros // 2, zeros - zeros // 2", "zeros"), "2 results"),
         },
     ),

@@ -24,6 +24,7 @@ def elbo_terms(encoder, decoder, x, noise):
     constant = math.log(2 * math.pi) / 2
     return -(difference**2 / 2 + constant).sum(dim=1), kl
 """,
+            swap("return log_likelihood, kl", "return tuple(log_likelihood), tuple(kl)"),
         ],
         wrong={
             "width in the sample": (swap("torch.exp(log_std) * noise",
@@ -62,6 +63,9 @@ def elbo_terms(encoder, decoder, x, noise):
             "NumPy": (swap("return log_likelihood, kl",
                            "return log_likelihood.detach().numpy(), kl.detach().numpy()"),
                       "not torch tensors"),
+            "lists of numbers": (swap("return log_likelihood, kl",
+                                      "return log_likelihood.tolist(), kl.tolist()"),
+                                 "not torch tensors"),
         },
     ),
     "best-decoder-variance": Planted(

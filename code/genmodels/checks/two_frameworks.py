@@ -108,14 +108,19 @@ def same_padding(answer):
         return total
 
     expected = np.array([split(fewest(*case)) for case in cases])
-    wrong = np.flatnonzero(np.any(table != expected, axis=1))
-    first = wrong[0] if len(wrong) else 0
-    size, kernel, stride = cases[first]
-    need(not np.any(table % 1), f"size {size}, kernel {kernel}, stride {stride} gave ("
-         f"{table[first, 0]:g}, {table[first, 1]:g}): the numbers of zeros are whole.")
+
+    def first(where):
+        """Say what came out in the first of the cases where something is so."""
+        i = np.argmax(where)
+        size, kernel, stride = cases[i]
+        return (f"size {size}, kernel {kernel}, stride {stride} gave ({table[i, 0]:g}, "
+                f"{table[i, 1]:g})")
+
+    broken = np.any(table % 1, axis=1)
+    need(not np.any(broken), f"{first(broken)}: the numbers of zeros are whole.")
+    wrong = np.any(table != expected, axis=1)
     compare(table, expected, what="the table of zeros before and after",
-            tested=f"sizes 1 to 12, kernels 1 to 7, strides 1 to 5, of which size {size}, kernel "
-                   f"{kernel}, stride {stride} gave ({table[first, 0]:g}, {table[first, 1]:g})",
+            tested=f"sizes 1 to 12, kernels 1 to 7, strides 1 to 5, of which {first(wrong)}",
             mistakes={
                 "Before and after are exchanged: the additional zero goes to the end.":
                     expected[:, ::-1],

@@ -110,8 +110,12 @@ def compare_terms(answer, rng, n, height, width, k):
         "This is D[prior‖Q]: the two are exchanged.":
             0.5 * ((1 + m**2) * np.exp(-2 * s) + 2 * s - 1).sum(axis=1),
     })
+
     def as_tensor(part):
-        return torch.stack([as_tensor(one) for one in part]) if isinstance(part, list) else part
+        if not isinstance(part, list | tuple):
+            return part
+        rows = [as_tensor(row) for row in part]
+        return torch.stack(rows) if all(torch.is_tensor(row) for row in rows) else part
 
     raw = [as_tensor(part) for part in raw]
     need(all(isinstance(part, torch.Tensor) for part in raw),
