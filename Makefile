@@ -5,7 +5,9 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
+# Two processes with one thread each: with more, they wait for each other.
+PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+          $(BIN)/python -m pytest -n 2 --dist loadscope
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
 
