@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Two processes with one thread each: with more, they wait for each other.
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
-          $(BIN)/python -m pytest -n 2 --dist loadscope
+          $(BIN)/python -m pytest -n 2 --dist loadscope --durations 20
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
 
@@ -20,21 +20,18 @@ export GENMODELS_DATA
 endif
 
 .NOTPARALLEL:
-.PHONY: help book test quick-book test-tensorflow test-torch lab student exercises identities api \
-        weights bench lint lock clean
+.PHONY: help book test check quick-book test-tensorflow test-torch lab student weights \
+        bench lint clean
 
 help:
 	@echo "make book        build the book; the last line says where to open it"
 	@echo "make test        run the unit tests, the notebooks and the tests of the pages"
+	@echo "make check CHAPTER=elbo    run one chapter: its notebook, its exercises and its page"
 	@echo "make lab         open the chapters in JupyterLab"
 	@echo "make student     write the chapters without solutions to _build/student, and a zip of them"
-	@echo "make exercises   write the list of exercises from the chapters and checks"
-	@echo "make identities  write the register of identities from the chapters and tests"
-	@echo "make api         write the API page from the docstrings of the package"
 	@echo "make weights     train the weights in code/genmodels/weights (full digits)"
 	@echo "make bench       time training and the lecture's programs (full digits)"
 	@echo "make lint        check the style of the code"
-	@echo "make lock        write constraints.txt from a clean installation"
 	@echo "make clean       delete what was built (rm -r .venv deletes the environment)"
 
 $(INSTALLED): requirements.txt constraints.txt pyproject.toml
@@ -47,7 +44,7 @@ $(INSTALLED): requirements.txt constraints.txt pyproject.toml
 	@touch $@
 
 book: $(INSTALLED)
-	@$(BIN)/python scripts/build_book.py
+	@$(BIN)/python book/build.py
 
 # All parts run, also after a failure in one of them; any failure is a failure of `make test`.
 test: $(INSTALLED)
@@ -55,33 +52,23 @@ test: $(INSTALLED)
 
 # Every chapter is executed twice: here with Keras on PyTorch, below with Keras on TensorFlow.
 quick-book: $(INSTALLED)
-	@$(QUICK) KERAS_BACKEND=torch $(BIN)/python scripts/build_book.py --output _build/quick
+	@$(QUICK) KERAS_BACKEND=torch $(BIN)/python book/build.py --output _build/quick
+
+# One chapter: its notebook, its exercises and its page. Fast, for whoever changes it.
+check: $(INSTALLED)
+	@$(BIN)/python book/check.py $(CHAPTER)
 
 test-tensorflow: $(INSTALLED)
 	$(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(NBVAL) tests chapters
 
 test-torch: $(INSTALLED)
-	$(QUICK) KERAS_BACKEND=torch $(PYTEST) \
-	    tests/test_vae.py tests/test_vae_keras.py tests/test_transfer.py tests/test_trained.py \
-	    tests/test_diffusion_networks.py \
-	    "tests/test_exercises.py::test_stub_is_reported_and_the_solution_accepted[vae_keras]" \
-	    "tests/test_exercises.py::test_other_right_answers_are_accepted[vae_keras]" \
-	    "tests/test_exercises.py::test_wrong_answers_are_refused_by_name[vae_keras]"
+	$(QUICK) KERAS_BACKEND=torch $(PYTEST) -m keras tests
 
 lab: $(INSTALLED)
 	env -u MPLBACKEND $(BIN)/jupyter lab --ServerApp.root_dir=chapters
 
 student: $(INSTALLED)
-	@$(BIN)/python scripts/student.py
-
-exercises: $(INSTALLED)
-	@$(BIN)/python scripts/exercise_list.py
-
-identities: $(INSTALLED)
-	@$(BIN)/python scripts/identities.py
-
-api: $(INSTALLED)
-	@$(BIN)/python scripts/api.py
+	@$(BIN)/python book/student.py
 
 weights: $(INSTALLED)
 	$(BIN)/python scripts/make_weights.py
@@ -93,10 +80,7 @@ bench: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 
-lock:
-	$(PYTHON) scripts/lock.py
-
 clean:
 	rm -rf _build .pytest_cache .ruff_cache code/*.egg-info
-	find code tests scripts book_extensions chapters benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find code tests scripts book chapters benchmarks -name __pycache__ -prune -exec rm -rf {} +
 	find chapters -name .ipynb_checkpoints -prune -exec rm -rf {} +

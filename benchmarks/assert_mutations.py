@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "book"), str(ROOT / "benchmarks")]
 RESULTS = ROOT / "benchmarks" / "results" / "assert_mutations.md"
 MOVED = 0.02  # of the largest value: less than this is no break
 MOST = {"cell": 6, "chapter": 3, "package": 6}  # changes of a cell, by where they are
@@ -115,7 +115,7 @@ REASONS: dict[tuple[str, str], str] = {
         "fails when both models have the weights of Keras",
     ("two_frameworks", "kl.mean() < 0.01 and"):
         "not at the quick budget, at which nothing is trained long enough",
-    ("two_frameworks", "cell 50: transfer._keras_weights: index"):
+    ("two_frameworks", "cell 50: conversion._keras_weights: index"):
         "leaves out a layer that cell 50 does not look at; cell 16 refuses it",
     ("vae_keras", "np.allclose(shown, imported"): "fails when the decoder keeps its own weights",
     ("collapse", "loss[asleep].mean() - loss[awake]"): "not at the quick budget",
@@ -605,7 +605,7 @@ def examine(chapter: str, index: int, tree, watched, tests, before, space) -> No
         found += [(function, source, site) for site in sites(source)]
     for function, source, (_, change, way, new) in some(found, "package"):
         other = recoded(function, replaced(source, way, new))
-        name = f"{function.__module__.removeprefix('genmodels.')}.{function.__qualname__}"
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         trials.append((f"{name}: {change}", code,
                        lambda function=function, other=other: setattr(function, "__code__", other),
                        []))
@@ -672,8 +672,8 @@ def main() -> None:
     parser.add_argument("chapters", nargs="*", help="names of notebooks, without .ipynb")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    import identities
-    paths = {path.stem: path for path in identities.notebooks()}
+    import notebooks
+    paths = {path.stem: path for path in notebooks.notebooks()}
     if arguments.inside:
         run_chapter(paths[arguments.chapters[0]])
         return

@@ -23,8 +23,8 @@ import numpy as np
 from reproduce_lecture import machine, to_unit
 from scipy.stats import binomtest, sem
 
-from genmodels import vae_keras
 from genmodels.datasets import load_mnist
+from genmodels.models import vae_keras
 
 RESULTS = Path(__file__).parent / "results" / "collapse.json"
 RECIPES = ("lecture", "warm-up")
@@ -55,7 +55,7 @@ def run(recipe: str, seed: int, length: dict[str, int], digits) -> dict:
     return {
         "recipe": recipe, "backend": keras.backend.backend(), "seed": seed,
         "steps": history.num_steps, "epochs": history.num_steps / history.steps_per_epoch,
-        "training_loss_last_epoch": history.loss[-1],
+        "training_loss_last_epoch": history["loss"][-1],
         "test_loss": loss.mean(), "test_loss_error": sem(loss),
         "test_reconstruction": -log_likelihood.mean(),
         "test_reconstruction_error": sem(log_likelihood),

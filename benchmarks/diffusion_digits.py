@@ -27,14 +27,16 @@ import numpy as np
 import torch
 from scipy.integrate import cumulative_trapezoid
 from scipy.spatial.distance import cdist
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem
 
-from genmodels import bounds, diffusion, trained, vae_torch
+from genmodels import diffusion
 from genmodels.datasets import load_mnist
-from genmodels.denoising import LOG_SNR_RANGE, counted_decoder, grey_decoder
 from genmodels.diffusion import NoiseSchedule
-from genmodels.diffusion_torch import UNet
-from genmodels.sample_quality import Classifier, frechet_distance, precision_and_recall
+from genmodels.models import trained, vae_torch
+from genmodels.models.classifier_torch import Classifier
+from genmodels.models.denoising import LOG_SNR_RANGE, counted_decoder, grey_decoder
+from genmodels.models.unet_torch import UNet
+from genmodels.sample_quality import frechet_distance, precision_and_recall
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, NUM_IMAGES, NUM_REAL = (0, 1, 2), 300, 2000
@@ -202,12 +204,12 @@ def measure_bits(name: str) -> dict:
     total = terms.sum(axis=1)
     columns = dict(zip(("reconstruction", "prior matching", "denoising matching"), terms.T))
     return {
-        "terms": {key: [value.mean(), bounds.standard_error(value)]
+        "terms": {key: [value.mean(), sem(value)]
                   for key, value in (columns | {"in all": total}).items()},
         "tenths": [part.mean() for part in np.array_split(total, NUM_TENTHS)],
-        "decoders": {key: [value.mean(), bounds.standard_error(value),
+        "decoders": {key: [value.mean(), sem(value),
                            (decoders[:, 0] - value).mean(),
-                           bounds.standard_error(decoders[:, 0] - value)]
+                           sem(decoders[:, 0] - value)]
                      for key, value in zip(names, decoders.T)}}
 
 
@@ -245,7 +247,7 @@ def measure_first_levels() -> dict:
     bits = np.stack([reconstruction, matching, reconstruction + matching]) / (784 * math.log(2))
     bits[2] -= bits[2, list(levels).index(LOG_SNR_RANGE[1])]
     return {f"{level:.2f}": [math.exp(-level / 2) * 255 / 2, *(
-        [value.mean(), bounds.standard_error(value)] for value in terms)]
+        [value.mean(), sem(value)] for value in terms)]
         for level, terms in zip(levels, bits.swapaxes(0, 1))}
 
 
@@ -259,7 +261,7 @@ def milliseconds(name: str) -> float:
 
 def mean_and_error(values) -> str:
     values = np.asarray(values)
-    return f"{values.mean():.3f} ± {bounds.standard_error(values):.3f}"
+    return f"{values.mean():.3f} ± {sem(values):.3f}"
 
 
 def share(shares, n: int) -> str:
@@ -292,7 +294,7 @@ def report(results: dict) -> str:
               "| weights | standard error of \"in all\" | from the ten means |",
               "| --- | --- | --- |"]
     for name, row in sorted(results["bits"].items(), reverse=True):
-        spread = bounds.standard_error(row["tenths"])
+        spread = sem(row["tenths"])
         lines.append(f"| {name} | {row['terms']['in all'][1]:.4f} | {spread:.4f} ± "
                      f"{spread / math.sqrt(2 * (NUM_TENTHS - 1)):.4f} |")
     first = results["bits"]["unet-elbo"]["terms"]
@@ -350,7 +352,7 @@ def report(results: dict) -> str:
               "writers. A floor for all uses them all.", "",
               "| real digits | Fréchet distance | standard deviation |", "| --- | --- | --- |"]
     for name, values in results["floors"].items():
-        lines.append(f"| {name} | {np.mean(values):.1f} ± {bounds.standard_error(values):.1f} | "
+        lines.append(f"| {name} | {np.mean(values):.1f} ± {sem(values):.1f} | "
                      f"{np.std(values, ddof=1):.1f} |")
     lines += ["", f"Precision and recall of all {len(SEEDS) * NUM_IMAGES} images of a row against "
               f"{NUM_CHOICES} choices of {NUM_REAL} training digits: mean, and from the",

@@ -13,10 +13,12 @@ import time
 import keras
 import numpy as np
 import torch
-from lecture_programs import LectureConv, LectureMLP, lecture_loader, lecture_torch_epoch
+from lecture_keras import LectureConv
+from lecture_programs import LectureMLP, lecture_loader, lecture_torch_epoch
 
-from genmodels import plotting, vae_keras, vae_torch
+from genmodels import plotting
 from genmodels.datasets import load_mnist
+from genmodels.models import vae_keras, vae_torch
 
 
 def compare(name: str, lecture, ours, repeats: int) -> None:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "book"), str(ROOT / "tests" / "exercises")]
 
 import test_exercises as planted  # noqa: E402
 
@@ -26,13 +26,12 @@ def times(chapter: str) -> dict[str, dict[str, float]]:
     stubs, checks = (planted.by_exercise(chapter, tag) for tag in ("exercise", "check"))
     taken: dict[str, dict[str, float]] = {}
     for name, solution in planted.by_exercise(chapter, "solution").items():
-        reference = planted.without_check(solution)
-        answers = {"the stub": "", "the solution": reference}
+        answers = {"the stub": "", "the solution": planted.without_check(solution)}
         planted_here = planted.planted(chapter)[name]
         for index, answer in enumerate(planted_here.right):
-            answers[f"right {index + 1}"] = planted.source_of(answer, reference)
+            answers[f"right {index + 1}"] = planted.source_of(answer, planted_here.base)
         for mistake, (answer, _) in planted_here.wrong.items():
-            answers[mistake] = planted.source_of(answer, reference)
+            answers[mistake] = planted.source_of(answer, planted_here.base)
         taken[name] = {}
         for which, source in answers.items():
             kernel.run(stubs[name])

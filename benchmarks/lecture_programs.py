@@ -1,15 +1,19 @@
-"""The lecture's two programs, written anew as they were: what our own `fit` is compared with.
+"""The lecture's PyTorch program, written anew as it was: what our own `fit` is compared with.
 
-PyTorch: digits one by one through a loader, distribution objects, loss.item() at each step.
-Keras: a model with a train_step of its own, probabilities in place of logits. Batch 128, Adam 1e-3.
+Digits one by one through a loader, distribution objects, loss.item() at each step; batch 128, Adam
+1e-3. The Keras program is in lecture_keras.py, and here translated to PyTorch, for machines without
+TensorFlow. PyTorch and NumPy are enough; without Pillow a digit is copied once less.
 """
 
-import keras
+from collections.abc import Iterable, Iterator
+
 import numpy as np
-import tensorflow as tf
 import torch
-from keras import layers
-from PIL import Image
+
+try:
+    from PIL import Image
+except ImportError:
+    Image = None
 
 
 class DigitByDigit(torch.utils.data.Dataset):
@@ -22,7 +26,8 @@ class DigitByDigit(torch.utils.data.Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int):
-        picture = Image.fromarray(self.images[index].numpy())
+        picture = self.images[index].numpy()
+        picture = Image.fromarray(picture) if Image else picture
         pixels = torch.from_numpy(np.array(picture, np.uint8, copy=True)).view(28, 28, 1)
         tensor = pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
         mean, std = torch.as_tensor([0.5]).view(-1, 1, 1), torch.as_tensor([1.0]).view(-1, 1, 1)
@@ -47,10 +52,12 @@ class LectureMLP(torch.nn.Module):
         return torch.distributions.Normal(output, torch.ones_like(output)), q
 
 
-def lecture_torch_epoch(model, optimizer, loader) -> None:
+def lecture_torch_epoch(model: LectureMLP, optimizer: torch.optim.Optimizer,
+                        loader: Iterable) -> None:
+    device = next(model.parameters()).device
     prior = torch.distributions.Normal(0.0, 1.0)
     for pixels, _ in loader:
-        x = pixels.view(-1, 784)
+        x = pixels.view(-1, 784).to(device)
         optimizer.zero_grad()
         p, q = model(x)
         log_likelihood = p.log_prob(x).sum(-1).mean()
@@ -61,49 +68,55 @@ def lecture_torch_epoch(model, optimizer, loader) -> None:
         loss.item()
 
 
-class DrawLatent(layers.Layer):
-    def call(self, inputs):
-        mean, log_var = inputs
-        return mean + tf.exp(0.5 * log_var) * tf.random.normal(tf.shape(mean))
-
-
-class LectureConv(keras.Model):
-    """The convolutional VAE with probabilities as output and a train_step of its own."""
+class LectureConv(torch.nn.Module):
+    """The networks of the lecture's Keras program, layer by layer, in PyTorch: not as written."""
 
     def __init__(self):
         super().__init__()
-        x = keras.Input((28, 28, 1))
-        y = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(x)
-        y = layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(y)
-        y = layers.Dense(16, activation="relu")(layers.Flatten()(y))
-        mean, log_var = layers.Dense(2)(y), layers.Dense(2)(y)
-        self.encoder = keras.Model(x, [mean, log_var, DrawLatent()([mean, log_var])])
-        h = keras.Input((2,))
-        y = layers.Reshape((7, 7, 64))(layers.Dense(7 * 7 * 64, activation="relu")(h))
-        y = layers.Conv2DTranspose(64, 3, strides=2, padding="same", activation="relu")(y)
-        y = layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu")(y)
-        self.decoder = keras.Model(
-            h, layers.Conv2DTranspose(1, 3, padding="same", activation="sigmoid")(y))
-        self.trackers = [keras.metrics.Mean(n) for n in ("loss", "reconstruction_loss", "kl_loss")]
+        nn = torch.nn
+        self.hidden = nn.Sequential(
+            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(1, 32, 3, stride=2), nn.ReLU(),
+            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(32, 64, 3, stride=2), nn.ReLU(),
+            nn.Flatten(), nn.Linear(64 * 7 * 7, 16), nn.ReLU())
+        self.mean, self.log_var = nn.Linear(16, 2), nn.Linear(16, 2)
+        self.decoder = nn.Sequential(
+            nn.Linear(2, 64 * 7 * 7), nn.ReLU(), nn.Unflatten(1, (64, 7, 7)),
+            nn.ConvTranspose2d(64, 64, 3, 2, padding=1, output_padding=1), nn.ReLU(),
+            nn.ConvTranspose2d(64, 32, 3, 2, padding=1, output_padding=1), nn.ReLU(),
+            nn.ConvTranspose2d(32, 1, 3, padding=1), nn.Sigmoid())
 
-    @property
-    def metrics(self):
-        return self.trackers
+    def forward(self, x):
+        hidden = self.hidden(x)
+        mean, log_var = self.mean(hidden), self.log_var(hidden)
+        h = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
+        return self.decoder(h), mean, log_var
 
-    def train_step(self, data):
-        with tf.GradientTape() as tape:
-            mean, log_var, h = self.encoder(data)
-            cross_entropy = keras.losses.binary_crossentropy(data, self.decoder(h))
-            reconstruction = tf.reduce_mean(tf.reduce_sum(cross_entropy, axis=(1, 2)))
-            kl = -0.5 * (1 + log_var - tf.square(mean) - tf.exp(log_var))
-            kl = tf.reduce_mean(tf.reduce_sum(kl, axis=1))
-            loss = reconstruction + kl
-        gradients = tape.gradient(loss, self.trainable_weights)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-        for tracker, value in zip(self.trackers, (loss, reconstruction, kl), strict=True):
-            tracker.update_state(value)
-        return {tracker.name: tracker.result() for tracker in self.trackers}
+
+def lecture_conv_epoch(model: LectureConv, optimizer: torch.optim.Optimizer,
+                       loader: Iterable) -> None:
+    """The steps of the lecture's train_step, with its three running means, in PyTorch."""
+    device = next(model.parameters()).device
+    totals = torch.zeros(3, device=device)
+    for pixels, _ in loader:
+        x = pixels.to(device)
+        optimizer.zero_grad()
+        output, mean, log_var = model(x)
+        cross_entropy = torch.nn.functional.binary_cross_entropy(output, x, reduction="none")
+        reconstruction = cross_entropy.sum(dim=(1, 2, 3)).mean()
+        kl = -0.5 * (1 + log_var - mean.square() - log_var.exp())
+        kl = kl.sum(dim=1).mean()
+        loss = reconstruction + kl
+        loss.backward()
+        optimizer.step()
+        totals += torch.stack([loss, reconstruction, kl]).detach()
 
 
 def lecture_loader(images: np.ndarray, labels: np.ndarray) -> torch.utils.data.DataLoader:
-    return torch.utils.data.DataLoader(DigitByDigit(images, labels), batch_size=128, shuffle=True)
+    return torch.utils.data.DataLoader(DigitByDigit(images, labels), batch_size=128, shuffle=True,
+                                       pin_memory=torch.cuda.is_available())
+
+
+def in_memory(pixels: torch.Tensor) -> Iterator[tuple[torch.Tensor, None]]:
+    """One epoch of batches as the loader gives them, of pixels that are tensors already."""
+    for rows in torch.randperm(len(pixels), device=pixels.device).split(128):
+        yield pixels[rows], None

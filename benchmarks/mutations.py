@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "book"), str(ROOT / "tests" / "exercises")]
 RESULTS = ROOT / "benchmarks" / "results" / "mutations.md"
 HEAD = """\
 # Mutations of the reference solutions
@@ -171,9 +171,8 @@ def main() -> None:
         for row in run_chapter(*arguments.chapters):
             print(repr(row))
         return
-    from genmodels import exercises
-    tasks = exercises.load()
-    everything = sorted({task.chapter for task in tasks.values()})
+    from genmodels.exercises.registry import BY_CHAPTER
+    everything = sorted(BY_CHAPTER)
     lines, survivors, all_statuses = [], [], Counter()
     for chapter in arguments.chapters or everything:
         printed = subprocess.run([sys.executable, __file__, chapter, "--inside"], check=True,

@@ -30,7 +30,7 @@ CONSTANT = 392 * math.log(2 * math.pi)  # nats: −log N(x; x, I) for 784 pixels
 def run_torch(digits) -> None:
     import torch
 
-    from genmodels import vae_torch
+    from genmodels.models import vae_torch
 
     torch.manual_seed(0)
     model = vae_torch.MLPVAE()
@@ -50,7 +50,7 @@ def run_keras_all_digits(digits) -> None:
 def train_keras(digits, images, seed: int, name: str) -> None:
     import keras
 
-    from genmodels import vae_keras
+    from genmodels.models import vae_keras
 
     keras.utils.set_random_seed(seed)
     model = vae_keras.ConvVAE()
@@ -69,7 +69,8 @@ def report(name, framework, model, digits, train_images, num_epochs: int, seed: 
     loss = kl - log_likelihood  # (n,): −ELBO with one sample of h
     add_row({
         "model": name, "seed": seed, "epochs": num_epochs,
-        "training_loss_last_epoch": history.loss[-1], "training_kl_last_epoch": history.kl[-1],
+        "training_loss_last_epoch": history["loss"][-1],
+        "training_kl_last_epoch": history["kl"][-1],
         "test_loss": loss.mean(), "test_loss_error": sem(loss),
         "test_reconstruction": -log_likelihood.mean(),
         "test_reconstruction_error": sem(log_likelihood),

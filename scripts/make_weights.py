@@ -10,7 +10,7 @@ test digits. The cards say how long each took.
     iwae-50, iwae-5, vae-1    VAEs of digits that are binarised, anew at each step of the training,
                               and once for the measurement: L_K for K from 1 to 5,000
     unet-simple, unet-elbo    U-Nets of grey digits and their labels, one for each loss of
-                              diffusion_torch.fit; both losses are measured
+                              unet_torch.fit; both losses are measured
     vae-grey                  a convolutional VAE of grey digits with 16 latents: −ELBO
     classifier                the share of test digits that it tells wrong
 """
@@ -26,10 +26,12 @@ import time
 
 import numpy as np
 import torch
+from scipy.stats import sem
 
-from genmodels import bounds, diffusion_torch, iwae_torch, sample_quality, trained, vae_torch
+from genmodels import bounds
 from genmodels.datasets import load_mnist
-from genmodels.training import cpu_has_bfloat16
+from genmodels.models import classifier_torch, iwae_torch, trained, unet_torch, vae_torch
+from genmodels.training.checks import cpu_has_bfloat16
 
 # name: (kind, arguments of its own, epochs); the longest first
 MODELS = {
@@ -85,11 +87,11 @@ def make(name: str) -> str:
         model = vae_torch.ConvVAE(latent_dim=16)
         fit, data, measure = vae_torch.fit, (images,), measure_elbo
     elif kind == "unet":
-        model = diffusion_torch.UNet()
-        fit, data, measure = diffusion_torch.fit, (images, digits.train_labels), measure_losses
+        model = unet_torch.UNet()
+        fit, data, measure = unet_torch.fit, (images, digits.train_labels), measure_losses
     else:
-        model = sample_quality.Classifier()
-        fit, data, measure = sample_quality.fit, (images, digits.train_labels), measure_errors
+        model = classifier_torch.Classifier()
+        fit, data, measure = classifier_torch.fit, (images, digits.train_labels), measure_errors
     history = fit(model, *data, **own, num_epochs=num_epochs, progress=False, **settings)
     card = {
         "command": f"python scripts/make_weights.py {name}",
@@ -103,7 +105,7 @@ def make(name: str) -> str:
                      f"bfloat16 {cpu_has_bfloat16()}",
         "date": datetime.date.today().isoformat(),
         "seconds": round(time.perf_counter() - start),
-        "training_loss": [round(loss, 3) for loss in history.loss],
+        "training_loss": [round(loss, 3) for loss in history["loss"]],
     }
     trained.save(model, name, card)
     trained.load(model, name)  # the rounded weights
@@ -132,7 +134,7 @@ def measure_bounds(model, test_images: np.ndarray, _) -> dict:
         "num_examples": len(x),
         "binarised_with_seed": TEST_SEED,
         "bounds": [{"num_samples": K, "mean": float(value.mean()),
-                    "standard_error": bounds.standard_error(value)}
+                    "standard_error": float(sem(value))}
                    for K, value in values.items()],
     }
 
@@ -142,7 +144,7 @@ def measure_losses(model, test_images: np.ndarray, test_labels: np.ndarray) -> d
     return {
         "num_examples": len(test_images),
         "noise_with_seed": TEST_SEED,
-        "losses": [row(loss, diffusion_torch.loss_terms(model, test_images, test_labels, loss=loss,
+        "losses": [row(loss, unet_torch.loss_terms(model, test_images, test_labels, loss=loss,
                                                         seed=TEST_SEED))
                    for loss in ("simple", "elbo")],
     }
@@ -164,7 +166,7 @@ def measure_errors(model, test_images: np.ndarray, test_labels: np.ndarray) -> d
 def row(name: str, values: np.ndarray) -> dict:
     """The mean of one value for each digit."""
     return {"loss": name, "mean": float(values.mean()),
-            "standard_error": bounds.standard_error(values.astype(float))}
+            "standard_error": float(sem(values.astype(float)))}
 
 
 if __name__ == "__main__":

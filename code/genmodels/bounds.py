@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from genmodels.gaussian import Array, finite_array
+from genmodels.validate import Array, finite_array
+
+__all__ = ["effective_sample_size", "elbo", "importance_weighted_bound"]
 
 
 def elbo(log_weights: ArrayLike) -> Array:
@@ -61,23 +63,7 @@ def importance_weighted_bound(log_weights: ArrayLike, num_samples: int | None = 
     if K < 1 or S % K != 0:
         raise ValueError(f"num_samples is {K}, expected a divisor of the {S} samples, at least 1")
     groups = log_weights.reshape(n, S // K, K)
-    return np.mean(logsumexp(groups, axis=2) - math.log(K), axis=1)
-
-
-def standard_error(values: ArrayLike) -> float:
-    """Return the standard error of the mean of ``values``: their standard deviation over √n.
-
-    Args:
-        values: one for each x, shape (n,), in any unit, drawn independently.
-
-    Raises:
-        TypeError: if ``values`` does not hold real numbers.
-        ValueError: if it is not of shape (n,), has fewer than two values, or holds NaN or infinity.
-    """
-    values = finite_array("values", values)
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"values has shape {values.shape}, expected (n,) with n at least 2")
-    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return np.mean(np.asarray(logsumexp(groups, axis=2)) - math.log(K), axis=1)
 
 
 def effective_sample_size(log_weights: ArrayLike) -> Array:
@@ -96,7 +82,9 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
     Source: Kong, Liu and Wong (1994).
     """
     log_weights = _checked(log_weights)
-    return np.exp(2 * logsumexp(log_weights, axis=1) - logsumexp(2 * log_weights, axis=1))
+    log_sum, log_sum_of_squares = (np.asarray(logsumexp(power * log_weights, axis=1))
+                                   for power in (1, 2))
+    return np.exp(2 * log_sum - log_sum_of_squares)
 
 
 def _checked(log_weights: ArrayLike) -> Array:

@@ -3,6 +3,8 @@
 import os
 from typing import TypeVar
 
+__all__ = ["budget"]
+
 T = TypeVar("T")
 
 VARIABLE = "GENMODELS_BUDGET"

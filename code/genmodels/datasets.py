@@ -6,7 +6,6 @@ MNIST is by Y. LeCun, C. Cortes and C. Burges (CC BY-SA 3.0).
 import gzip
 import hashlib
 import logging
-import math
 import multiprocessing.pool
 import os
 import struct
@@ -16,6 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pooch
+
+from genmodels.validate import check_examples
+
+__all__ = ["BUNDLED", "Mnist", "check_images", "load_mnist"]
 
 VARIABLE = "GENMODELS_DATA"
 BUNDLED = Path(__file__).parent / "data" / "mnist_5k.npz"
@@ -191,31 +194,9 @@ def _download(url: str, output_file: str, _: Any) -> None:
 
 
 def check_images(images: Any, name: str = "images") -> None:
-    """Raise an error unless `images` is what the models take: floats in [0, 1], shape (n, 28, 28).
-
-    Args:
-        images: NumPy array, torch tensor (on any device) or TensorFlow tensor.
-        name: how error messages call the argument.
+    """Raise an error unless `images` are digits: floats in [0, 1] of shape (n, 28, 28).
 
     Raises:
-        TypeError: not an array or tensor, or not of floating-point type.
-        ValueError: wrong shape, no image at all, NaN or infinity, or values outside [0, 1].
+        TypeError, ValueError: see `validate.check_examples`.
     """
-    expected = "expected floats in [0, 1] of shape (n, 28, 28)"
-    if not (hasattr(images, "shape") and hasattr(images, "dtype")):
-        raise TypeError(f"{name} is a {type(images).__name__}; {expected}, as an array or tensor")
-    dtype = getattr(images.dtype, "name", str(images.dtype)).removeprefix("torch.")
-    if not dtype.startswith(("float", "bfloat")):
-        hint = " (divide by 255)" if dtype == "uint8" else ""
-        raise TypeError(f"{name} has dtype {dtype}; {expected}{hint}")
-    shape = tuple(images.shape)
-    if shape[1:] != (28, 28) or shape[0] == 0:
-        raise ValueError(f"{name} has shape {shape}; {expected} with n at least 1")
-
-    values = images.detach() if hasattr(images, "detach") else np.asarray(images)
-    smallest, largest = float(values.min()), float(values.max())  # NaN if there is one
-    if not (math.isfinite(smallest) and math.isfinite(largest)):
-        raise ValueError(f"{name} holds NaN or infinity; {expected}")
-    if smallest < 0 or largest > 1:
-        hint = " (divide by 255)" if smallest >= 0 and 1 < largest <= 255 else ""
-        raise ValueError(f"{name} has values from {smallest:g} to {largest:g}; {expected}{hint}")
+    check_examples(images, name, (28, 28), 0, 1)

@@ -16,7 +16,7 @@ returns is copied: it may work in place, and return the same array at each call.
 
 import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +24,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
 
-from genmodels.gaussian import Array, finite_array, plain_array
-from genmodels.training import check_positive_int
+from genmodels.validate import Array, check_positive_int, finite_array, plain_array
 
 Denoiser = Callable[[Array, float], Array]
 Watcher = Callable[[int, Array], None]  # called with (t, x_t) after each step, also with (0, x_0)
@@ -155,8 +154,8 @@ def _are_single_steps(levels: Array) -> bool:
     The schedules above, and their first parts, do not.
     """
     added = -np.diff(levels, prepend=1.0)  # the noise of each step, β_1 and β_t − β_{t−1} if so
-    return (levels[-1] > 0.5 and np.prod(levels) < 0.1
-            and added[1:].max() < min(added[0], 4 * np.median(added[1:])) and added[0] < 0.003)
+    return bool(levels[-1] > 0.5 and np.prod(levels) < 0.1
+                and added[1:].max() < min(added[0], 4 * np.median(added[1:])) and added[0] < 0.003)
 
 
 def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
@@ -189,7 +188,7 @@ def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
             x0, noise = (xt - s * value) / a, value
         case "score":
             x0, noise = (xt + s**2 * value) / a, -s * value
-        case "v":
+        case _:  # "v"
             x0, noise = a * xt - s * value, s * xt + a * value
     return {"x0": x0, "noise": noise, "score": -noise / s, "v": a * noise - s * x0}[wanted]
 
@@ -460,7 +459,7 @@ def _number(name: str, value: float) -> float:
     return float(finite_array(name, value, shape=()))
 
 
-def _downwards(schedule: NoiseSchedule, progress: bool) -> Iterator[int]:
+def _downwards(schedule: NoiseSchedule, progress: bool) -> Iterable[int]:
     """T, T − 1, …, 1."""
     return tqdm(range(schedule.num_steps, 0, -1), desc="sampling", unit="step", leave=False,
                 mininterval=0.5, disable=not progress)

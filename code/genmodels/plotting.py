@@ -1,7 +1,7 @@
 """Figures that more than one chapter draws, for the models of either framework.
 
 A model has `latent_dim`, `encode(x) -> (mean, log_var)`, `decode(h)`, `sample(n, seed=...)` and
-`reconstruct(x)`; images are (n, 28, 28) in [0, 1]. A model is given copies, and what it returns is
+`reconstruct(x)`; images are (n, h, w). A model is given copies, and what it returns is
 copied: it may work in place. Each function returns a Figure that pyplot has already let go: as the
 last line of a cell it is shown, once.
 """
@@ -16,7 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from genmodels.gaussian import plain_array
+from genmodels.validate import plain_array
+
+__all__ = ["image_grid", "latent_grid", "latent_means", "reconstructions", "samples",
+           "training_curves"]
 
 # The same quantity has the same colour throughout the book (matplotlib's cycle, by name).
 DIGIT_COLOURS = tuple(f"C{digit}" for digit in range(10))
@@ -32,19 +35,20 @@ ENCODE_BATCH = 1000  # images that are encoded at once, so that memory stays sma
 
 
 def image_grid(images: Any, num_columns: int) -> np.ndarray:
-    """Return the images (n, 28, 28) as tiles, row by row, of one array (n/columns·28, columns·28).
+    """Return the images (n, h, w) as tiles, row by row, of one array (n/columns · h, columns · w).
 
     Raises:
         ValueError: the shape is another, or the images do not fill rows of `num_columns`.
     """
     images = plain_array(images)
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
-        raise ValueError(f"images has shape {images.shape}; expected (n, 28, 28), n at least 1")
+    if images.ndim != 3 or images.size == 0:
+        raise ValueError(f"images has shape {images.shape}; expected (n, h, w), n at least 1")
     if num_columns < 1 or len(images) % num_columns:
         raise ValueError(f"num_columns is {num_columns}; expected a divisor of the number of "
                          f"images, {len(images)}")
-    tiles = images.reshape(-1, num_columns, 28, 28)  # (row, column, y, x)
-    return tiles.swapaxes(1, 2).reshape(-1, num_columns * 28)  # (row · y, column · x)
+    height, width = images.shape[1:]
+    tiles = images.reshape(-1, num_columns, height, width)  # (row, column, y, x)
+    return tiles.swapaxes(1, 2).reshape(-1, num_columns * width)  # (row · y, column · x)
 
 
 def latent_grid(model: Any, num_points: int = 30, extent: float = 2.0) -> Figure:
@@ -80,7 +84,7 @@ def latent_means(model: Any, images: Any, labels: Any) -> Figure:
 
     Args:
         model: with latent_dim 2.
-        images: (n, 28, 28) in [0, 1].
+        images: (n, h, w), in [0, 1] if the model's pixels are.
         labels: (n,) integers from 0 to 9.
 
     Raises:
@@ -149,23 +153,23 @@ def samples(model: Any, num_rows: int, num_columns: int, seed: int) -> Figure:
 
 
 def training_curves(history: Any, held_out: tuple[Any, Any] | None = None) -> Figure:
-    """Draw the loss and its two terms, in nats per example, against the epoch.
+    """Draw the terms of a training run, in nats per example, against the epoch: a panel each.
 
     Args:
-        history: with lists `loss`, `log_likelihood` and `kl`, one value an epoch.
-        held_out: what `evaluate` returns for held-out images after the training, the pair
-            (log_likelihood, kl), each (n,); their averages are drawn as horizontal lines with
+        history: with a dictionary `terms` of lists, one value an epoch, "loss" among them.
+        held_out: what the `evaluate` of a VAE returns for held-out images after the training, the
+            pair (log_likelihood, kl), each (n,); their averages are drawn as horizontal lines with
             the standard error.
 
     Raises:
         ValueError: the history holds no epoch, or lists of different lengths, or `held_out` is
             not a pair of arrays of at least two examples.
     """
-    curves = {"loss": history.loss, "log_likelihood": history.log_likelihood, "kl": history.kl}
+    curves = {name: list(values) for name, values in history.terms.items()}
     lengths = {name: len(values) for name, values in curves.items()}
-    if len(set(lengths.values())) > 1 or not history.loss:
+    if len(set(lengths.values())) != 1 or not curves.get("loss"):
         raise ValueError(f"history has lists of lengths {lengths}; expected one value an epoch "
-                         "in each, and at least one epoch")
+                         "in each, 'loss' among them, and at least one epoch")
     after = {}
     if held_out is not None:
         shapes = [np.shape(plain_array(terms)) for terms in held_out]
@@ -177,18 +181,22 @@ def training_curves(history: Any, held_out: tuple[Any, Any] | None = None) -> Fi
 
     titles = {"loss": "loss = −ELBO", "log_likelihood": "log-likelihood", "kl": "KL divergence"}
     colours = {"loss": LOSS_COLOUR, "log_likelihood": LOG_LIKELIHOOD_COLOUR, "kl": KL_COLOUR}
-    epochs = np.arange(1, len(history.loss) + 1)
-    figure, panels = plt.subplots(3, 1, figsize=(WIDTH, 1.2 * WIDTH), sharex=True,
-                                  layout="constrained")
+    if set(curves) != set(titles):  # not a VAE
+        titles["loss"] = "loss"
+    epochs = np.arange(1, len(curves["loss"]) + 1)
+    figure, panels = plt.subplots(len(curves), 1, figsize=(WIDTH, 0.4 * WIDTH * len(curves)),
+                                  sharex=True, layout="constrained", squeeze=False)
     plt.close(figure)
+    panels = panels[:, 0]
     for axes, (name, values) in zip(panels, curves.items(), strict=True):
-        axes.plot(epochs, values, color=colours[name], marker="o", markersize=3, label="training")
-        if after:
+        axes.plot(epochs, values, color=colours.get(name, LOSS_COLOUR), marker="o", markersize=3,
+                  label="training")
+        if name in after:
             mean = after[name].mean()
             error = after[name].std(ddof=1) / np.sqrt(len(after[name]))
             axes.axhline(mean, color=HELD_OUT_COLOUR, linestyle="--",
                          label=f"held out, at the end: {mean:.2f} ± {error:.2f}".replace("-", "−"))
-        axes.set_title(titles[name], fontsize=LABEL_SIZE)
+        axes.set_title(titles.get(name, name), fontsize=LABEL_SIZE)
         _label(axes, "", "nats per example")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=TICK_SIZE)

@@ -1,6 +1,4 @@
-"""How good are images that a model makes? Measured in the features of a small classifier (PyTorch).
-
-The classifier tells digits apart; its last hidden layer, 32 numbers an image, are the features φ.
+"""How good are images that a model makes? Two measures of features, those of a classifier.
 
     Fréchet distance  |μ_1 − μ_2|² + tr(Σ_1 + Σ_2 − 2 (Σ_1 Σ_2)^½)   of two sets of features
     precision         the share of made images within the set of the real ones
@@ -8,124 +6,17 @@ The classifier tells digits apart; its last hidden layer, 32 numbers an image, a
 
 The distance is the squared 2-Wasserstein distance of two Gaussians that have the mean and the
 covariance of the features, a number without unit that depends on the features: it compares models
-measured with the same classifier and the same number of images, and nothing else.
+measured with the same classifier (`models.classifier_torch`) and the same number of images, and
+nothing else.
 """
 
-
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
-from torch import nn
 
-from genmodels.datasets import check_images
-from genmodels.denoising import check_labels
-from genmodels.gaussian import Array, finite_array
-from genmodels.training import (
-    History,
-    batches,
-    begin,
-    check_positive_int,
-    check_precision,
-    learning_rate_at,
-)
-from genmodels.vae_torch import (
-    autocast,
-    check_precise_weights,
-    keep_copies,
-    prepare,
-    tensor_like,
-    without_autocast,
-)
+from genmodels.validate import Array, check_positive_int, finite_array
 
-__all__ = ["Classifier", "fit", "frechet_distance", "precision_and_recall"]
-
-NUM_FEATURES = 32
-
-
-class Classifier(nn.Module):
-    """Two convolutions and a hidden layer: 55,338 parameters. The hidden layer gives the features.
-
-    Images are floats in [0, 1], (n, 28, 28); those that a diffusion model makes must be brought
-    there first.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.hidden = nn.Sequential(
-            nn.Unflatten(1, (1, 28)),  # (n, 1, 28, 28): the channel
-            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),  # 14 × 14
-            nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),  # 7 × 7
-            nn.Flatten(),
-            nn.Linear(7 * 7 * 32, NUM_FEATURES), nn.ReLU(),
-        )
-        self.logits = nn.Linear(NUM_FEATURES, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, 10) of images x (n, 28, 28)."""
-        return self.logits(self.hidden(x))
-
-    @torch.no_grad()
-    def features(self, images: np.ndarray) -> Array:
-        """Features (n, 32), float64, of images (n, 28, 28) in [0, 1], whatever `torch.autocast`.
-
-        Raises TypeError or ValueError if images are not images (see `datasets.check_images`), or
-        the classifier's weights not of float32 or float64.
-        """
-        return self._in_parts(self.hidden, images)
-
-    @torch.no_grad()
-    def classify(self, images: np.ndarray) -> np.ndarray:
-        """The most probable digits (n,) of images (n, 28, 28) in [0, 1]; errors as `features`."""
-        return self._in_parts(self, images).argmax(axis=1)
-
-    def _in_parts(self, network: nn.Module, images: np.ndarray) -> Array:
-        check_images(images)
-        check_precise_weights(self)
-        parts = self._tensor(images).split(500)
-        with without_autocast(self.logits.weight):
-            return torch.cat([network(part) for part in parts]).cpu().double().numpy()
-
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return tensor_like(self.logits.weight, array)
-
-
-def fit(model: Classifier, images: np.ndarray, labels: np.ndarray, *, num_epochs: int | None = None,
-        num_steps: int | None = None, batch_size: int = 128, learning_rate: float = 4e-3,
-        recipe: str = "warm-up", precision: str | None = None, seed: int = 0,
-        device: str | None = None, history: History | None = None,
-        progress: bool = True) -> History:
-    """Trains the classifier on images (n, 28, 28) in [0, 1] with labels (n,) 0 … 9.
-
-    The loss is the cross-entropy −log p(label|image) in nats; the history has it as its `loss`,
-    its negative as log_likelihood, and zero as kl. All other arguments, and the errors, are those
-    of `vae_torch.fit`.
-    """
-    check_images(images)
-    labels = torch.from_numpy(check_labels(labels, len(images)))
-    history, peak = begin(history, model=model, num_examples=len(images), num_epochs=num_epochs,
-                          num_steps=num_steps, batch_size=batch_size, seed=seed,
-                          learning_rate=learning_rate, recipe=recipe)
-    check_precision(precision)
-    optimizer = prepare(model, history, peak, device)
-    images = model._tensor(images)
-    networks = autocast(images, recipe, precision)
-    with (without_autocast(images),
-          batches(history, latent_dim=0, progress=progress,
-                  keep=lambda: keep_copies(model, optimizer)) as steps):
-        for rows, _ in steps:
-            rows = torch.from_numpy(rows)
-            with networks:
-                logits = model(images[rows])
-            log_p = -nn.functional.cross_entropy(
-                logits.to(images.dtype), labels[rows].to(logits.device), reduction="none")
-            optimizer.zero_grad()
-            (-log_p.mean()).backward()
-            optimizer.param_groups[0]["lr"] = learning_rate_at(
-                history.num_steps, history.schedule, recipe, peak)
-            optimizer.step()
-            history.record(log_p.detach().sum(), 0.0, len(rows))
-    return history
+__all__ = ["frechet_distance", "precision_and_recall"]
 
 
 def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:

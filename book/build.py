@@ -1,0 +1,175 @@
+"""Build the book: execute the chapters whose outputs may have changed, then write the pages.
+
+Jupyter Book executes a chapter again when its own code cells have changed. It knows nothing of the
+modules that a chapter reaches, of the versions of packages, nor of the environment. So the
+fingerprint of these (`dependencies.py`) is kept for each stored output, and where it has changed,
+the stored output is thrown away before Jupyter Book looks for it.
+
+Jupyter Book works in `_build/work`; `_build/html` is replaced when a build has succeeded, and stays
+as it was when one has failed or was interrupted.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from jupyter_cache import get_cache
+from jupyter_cache.base import JupyterCacheAbstract
+
+import dependencies
+import notebooks
+import pages
+
+ROOT = notebooks.ROOT
+VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
+# What all pages are written again for, though no chapter is executed again.
+PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions"]
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Return the environment variables that are set for the chapters, whatever the user's are.
+
+    `MPLBACKEND=agg`, which clusters set, gives a book without figures and without an error;
+    `PYTHONOPTIMIZE` removes every assert.
+    """
+    return {"MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MATPLOTLIBRC": os.devnull,
+            "KERAS_HOME": str(folder / ".keras"),
+            "IPYTHONDIR": str(folder / ".ipython"),
+            "PYTHONOPTIMIZE": ""}
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment in which chapters are executed."""
+    return os.environ | settings(folder)
+
+
+# What has to be executed ------------------------------------------------------------------------
+
+
+def fingerprints(chapters: Iterable[Path]) -> dict[Path, str]:
+    """Return for each chapter the fingerprint of what its outputs depend on beside its code."""
+    package = dependencies.Package()
+    counting = {name: os.environ.get(name) for name in VARIABLES} | settings(Path())
+    return {each: dependencies.fingerprint(each, package, counting) for each in chapters}
+
+
+def forget_stale(cache: JupyterCacheAbstract, record: Path, now: Mapping[Path, str]) -> list[Path]:
+    """Remove the stored outputs that are not those of today; return the chapters without any.
+
+    Outputs are stored by the code of a chapter, so fingerprints are recorded by the same key: a
+    chapter whose old code comes back does not get outputs that another package made.
+
+    Args:
+        cache: where Jupyter Book stores outputs.
+        record: a JSON file with the fingerprints of the outputs in it.
+        now: the fingerprint of each chapter.
+    """
+    made_with = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    missing = []
+    for chapter, fingerprint in now.items():
+        notebook = notebooks.read(chapter)
+        key = cache.create_hashed_notebook(notebook)[1]
+        try:
+            stored = cache.match_cache_notebook(notebook)
+        except KeyError:
+            missing.append(chapter)
+        else:
+            try:
+                cache.get_cache_bundle(stored.pk)
+                whole = True
+            except ValueError:  # killed while the file was written
+                whole = False
+            except KeyError:  # killed between the file and the record of it
+                cache.clear_cache()
+                return forget_stale(cache, record, now)
+            if made_with.get(key) != fingerprint or not whole:
+                cache.remove_cache(stored.pk)
+                missing.append(chapter)
+        made_with[key] = fingerprint
+    replace(record, json.dumps(made_with, indent=1))
+    return missing
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file such that it is at any time the old or the new one, whole."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
+# The pages --------------------------------------------------------------------------------------
+
+
+def sum_of(names: Iterable[str]) -> str:
+    """Return a SHA-256 sum of the named files, and of those in the named folders."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = ROOT / name
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(ROOT)}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def publish(made: Path, place: Path) -> None:
+    """Put a copy of a folder in the place of another one, which stays until the copy is there."""
+    new, old = place.with_name(f"{place.name}.new"), place.with_name(f"{place.name}.old")
+    for folder in (new, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(made, new)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def build(output: Path) -> int:
+    """Build the book into `output/_build/html` and return the exit status of Jupyter Book."""
+    folder = output / "_build"
+    work = folder / "work" / "_build"  # Jupyter Book adds `_build`
+    work.mkdir(parents=True, exist_ok=True)
+    pages.write()
+    complete, sources = work / ".complete", sum_of(PAGE_SOURCES)
+    # After a failure too: Sphinx reports what is wrong with a page only when it reads it.
+    if not complete.exists() or complete.read_text(encoding="utf-8") != sources:
+        shutil.rmtree(work / ".doctrees", ignore_errors=True)
+        shutil.rmtree(work / "html", ignore_errors=True)
+    complete.unlink(missing_ok=True)
+    missing = forget_stale(get_cache(work / ".jupyter_cache"), work / ".fingerprints.json",
+                           fingerprints(notebooks.in_order()))
+    print(f"Chapters to execute: {', '.join(each.stem for each in missing) or 'none'}", flush=True)
+    for chapter in missing:  # Sphinx reads a page again whose doctree is not there
+        name = chapter.relative_to(ROOT).with_suffix(".doctree")
+        (work / ".doctrees" / name).unlink(missing_ok=True)
+    jupyter_book = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [jupyter_book, "build", "-W", "-n", "--keep-going", "--path-output",
+               str(work.parent), str(ROOT)]
+    status = subprocess.run(command, check=False, env=environment(folder)).returncode
+    if status == 0:
+        publish(work / "html", folder / "html")
+        replace(complete, sources)
+    return status
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the book below OUTPUT/_build.")
+    parser.add_argument("--output", type=Path, default=ROOT, help="default: the repository")
+    output = parser.parse_args().output.resolve()
+    status = build(output)
+    if status != 0:
+        print("The book was not built: see the warnings above.", file=sys.stderr)
+        return status
+    print(f"Open {(output / '_build/html/index.html').as_uri()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What the outputs of a chapter depend on: its code, the modules that it reaches, and versions.
+
+A chapter reaches the modules of `genmodels` that its cells import, those that these import, and so
+on. Imports are read from the syntax tree, also where they stand inside functions; nothing is
+executed. The tests of the answers to exercises are found by the name of the chapter: it reaches its
+own, whatever module finds them.
+"""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import notebooks
+
+__all__ = ["DATA", "Package", "fingerprint", "imported_modules"]
+
+CODE = notebooks.ROOT / "code"
+PINS = notebooks.ROOT / "constraints.txt"
+ANSWERS = "genmodels.exercises.chapters"  # holds a module for each chapter
+# The modules that read files of the package, and where these lie below `code`.
+DATA = {"genmodels.datasets": "genmodels/data",
+        "genmodels.models.trained": "genmodels/models/weights"}
+
+
+def imported_modules(tree: ast.AST, package: str = "") -> Iterator[str]:
+    """Yield the full names that code imports, also inside functions; `package` is the one it is in.
+
+    Of `from a import b` both `a` and `a.b`, since `b` may be a module.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            parts = [*(above if node.level else []), *([node.module] if node.module else [])]
+            yield ".".join(parts)
+            yield from (".".join([*parts, alias.name]) for alias in node.names)
+
+
+class Package:
+    """The modules of genmodels below a folder, as their sources stand when this is made."""
+
+    def __init__(self, code: Path = CODE) -> None:
+        self.code = code
+        self.files = {self._name(path): path for path in sorted(code.glob("genmodels/**/*.py"))}
+        self._imports = functools.cache(self._read_imports)
+        self._sum = functools.cache(lambda path: hashlib.sha256(path.read_bytes()).digest())
+
+    def _name(self, path: Path) -> str:
+        parts = path.relative_to(self.code).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    def _with_parents(self, names: Iterable[str]) -> set[str]:
+        """Return those names that are modules here, and the packages that these are in."""
+        found = set()
+        for name in names:
+            while name in self.files or name.startswith("genmodels."):
+                found |= {name} & self.files.keys()
+                name = name.rpartition(".")[0]
+        return found
+
+    def _read_imports(self, name: str) -> set[str]:
+        path = self.files[name]
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = self._with_parents(imported_modules(tree, package))
+        if not name.startswith(ANSWERS):  # a list of all of them: each chapter has its own
+            found = {each for each in found if not each.startswith(f"{ANSWERS}.")}
+        return found
+
+    def reached(self, chapter: Path) -> set[str]:
+        """Return the modules that a notebook reaches by import."""
+        imported = [name for cell in notebooks.code_cells(chapter)
+                    for name in imported_modules(notebooks.python_of(cell.source))]
+        waiting = self._with_parents(imported)
+        if "genmodels.exercises" in waiting:
+            waiting |= self._with_parents([f"{ANSWERS}.{chapter.stem}"])
+        found: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            found.add(name)
+            waiting |= self._imports(name) - found
+        return found
+
+    def files_reached(self, chapter: Path) -> list[Path]:
+        """Return the files of the modules that a notebook reaches, and the data these read."""
+        names = self.reached(chapter)
+        files = {self.files[name] for name in names}
+        for name in names & DATA.keys():
+            files |= {path for path in (self.code / DATA[name]).iterdir() if path.is_file()}
+        return sorted(files)
+
+    def sums(self, chapter: Path) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the SHA-256 sum of each file that a notebook reaches."""
+        for path in self.files_reached(chapter):
+            yield path.relative_to(self.code).as_posix(), self._sum(path)
+
+
+def fingerprint(chapter: Path, package: Package, settings: Mapping[str, str | None],
+                pins: Path = PINS) -> str:
+    """Return a SHA-256 sum of what a chapter's outputs depend on, its own code aside.
+
+    Args:
+        chapter: the path of the notebook.
+        package: the modules it may reach.
+        settings: the environment variables that count; None where one is not set.
+        pins: the file with the versions of all packages.
+    """
+    digest = hashlib.sha256(pins.read_bytes())
+    for name, value in sorted(settings.items()):
+        digest.update(f"{name}={value}\0".encode())
+    for name, file_sum in package.sums(chapter):
+        digest.update(f"{name}\0".encode() + file_sum)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Models of which everything is known: densities, posteriors, gradients (NumPy, float64)."""

@@ -1,0 +1,1 @@
+"""The tests of the exercises' answers, a module for each chapter."""

@@ -1,0 +1,111 @@
+"""Which exercises there are: the names of each chapter's, and what is said of each with its check.
+
+A new exercise is a name in `BY_CHAPTER` and, in the module of that chapter, a function of the same
+name that tests the answers, decorated with `exercise`.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["BY_CHAPTER", "CHAPTER_OF", "KINDS", "Exercise", "exercise", "find", "load"]
+
+KINDS = ("derive", "build", "explore")
+# By the names of the notebooks, which are those of the modules in `chapters`, too.
+BY_CHAPTER = {
+    "latent_variables": ("mixture-log-evidence", "prior-estimate", "evidence-small-matrices",
+                         "prior-samples-needed", "proposal-width"),
+    "kl_divergence": ("kl-diagonal", "kl-monte-carlo", "kl-nonnegative-terms",
+                      "kl-full-covariance", "kl-heavy-tails"),
+    "elbo": ("elbo-discrete", "elbo-entropy", "shifted-posterior", "elbo-data-set",
+             "bound-given-x"),
+    "gradients": ("mean-field-twice", "minibatch-noise", "score-function-baseline",
+                  "one-sample-loss", "gradient-noise"),
+    "vae_keras": ("bernoulli-from-logits", "grey-pixel-floor", "sample-latent",
+                  "keras-batch-loss", "mean-over-pixels"),
+    "vae_torch": ("elbo-terms-log-sigma", "best-decoder-variance", "torch-train-step",
+                  "held-out-evaluation", "elbo-at-the-mean"),
+    "two_frameworks": ("keras-to-torch", "same-padding", "adam-epsilon", "hidden-kl-weight",
+                       "initial-gain"),
+    "collapse": ("active-units", "free-nats", "warm-up-schedules", "linear-vae-kl",
+                 "steps-to-wake"),
+    "how_good": ("bound-error-bar", "log-normal-weights", "bits-of-any-range",
+                 "held-out-variance", "missed-mode"),
+    "conditional": ("conditional-bound", "unseen-half", "digit-without-label", "draw-answers",
+                    "regression-loses"),
+    "hierarchical": ("two-layer-elbo", "forward-jump", "posterior-any-step",
+                     "denoising-sum-estimate", "ancestral-width"),
+    "parameterisations": ("predictions-from-v", "denoiser-of-a-data-set", "second-order-tweedie",
+                          "continuous-time-weights", "spread-the-times"),
+    "digits": ("batch-simple-loss", "drop-labels", "elbo-bits", "ddim-sampler", "frechet-floor"),
+    "scores": ("mixture-noisy-score", "langevin-step-bias", "reverse-drift-eta",
+               "flow-log-likelihood", "guided-ode-variance"),
+}
+CHAPTER_OF = {name: chapter for chapter, names in BY_CHAPTER.items() for name in names}
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise: what the list of exercises shows of it, and the test of its answers."""
+
+    name: str
+    chapter: str  # the name of its notebook
+    kind: str
+    difficulty: int  # 1 to 3
+    minutes: int
+    identities: tuple[str, ...]
+    right: str
+    test: Callable[..., None]
+
+
+def exercise(name: str, *, kind: str, difficulty: int, minutes: int, right: str,
+             identities: tuple[str, ...] = ()) -> Callable:
+    """Make the decorated function the test of the answers to an exercise.
+
+    The function takes the answers, raises `NotYet` if they are wrong, and returns if they are
+    right; then the student reads `right`. It has the name of the exercise, with underscores, and
+    stands in the module of the exercise's chapter: there `find` looks for it.
+    """
+    if name not in CHAPTER_OF:
+        raise ValueError(f"name must be one of those in BY_CHAPTER, got {name!r}")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
+    if difficulty not in (1, 2, 3):
+        raise ValueError(f"difficulty must be 1, 2 or 3, got {difficulty!r}")
+
+    def register(test: Callable[..., None]) -> Callable[..., None]:
+        place = module_of(name), function_of(name)
+        if (test.__module__, test.__qualname__) != place:
+            raise ValueError(f"the test of {name!r} must be {'.'.join(place)}, got "
+                             f"{test.__module__}.{test.__qualname__}")
+        test.exercise = Exercise(name, CHAPTER_OF[name], kind, difficulty, minutes,
+                                 tuple(identities), right, test)
+        return test
+
+    return register
+
+
+def module_of(name: str) -> str:
+    """Return the module with the test of the answers to an exercise."""
+    return f"genmodels.exercises.chapters.{CHAPTER_OF[name]}"
+
+
+def function_of(name: str) -> str:
+    """Return the name of the test of the answers to an exercise."""
+    return name.replace("-", "_")
+
+
+def find(name: str) -> Exercise | None:
+    """Return an exercise, or None if there is none of this name.
+
+    Imports the checks of its chapter alone, since the first answer would wait for the others.
+    Nothing is kept here, so that any of these modules may be reloaded.
+    """
+    if name not in CHAPTER_OF:
+        return None
+    return getattr(importlib.import_module(module_of(name)), function_of(name)).exercise
+
+
+def load() -> dict[str, Exercise]:
+    """Return all exercises by name, chapter by chapter; imports the checks of all chapters."""
+    return {name: find(name) for name in CHAPTER_OF}

@@ -1,0 +1,1 @@
+"""Networks in PyTorch and Keras, their losses, trained weights, and conversion between the two."""

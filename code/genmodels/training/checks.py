@@ -1,0 +1,64 @@
+"""What `train` checks in both frameworks before the first step: device, weights, optimiser."""
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["check_device", "check_optimizer", "check_precise", "check_weights", "cpu_has_bfloat16"]
+
+
+def check_optimizer(history: Any, num_steps: int) -> None:
+    """Raises ValueError if the history's optimiser, after num_steps steps, is no longer its own.
+
+    It may have lost its state, or have gone on with a copy of the history. (Steps of parts of the
+    model that were frozen in turn are fewer than all steps, but not none.)
+    """
+    lost = num_steps == 0 < history.num_steps
+    if lost or num_steps > history.num_steps + history._steps_cut_short:
+        raise ValueError(f"cannot go on: the history has {history.num_steps} steps, its optimiser "
+                         f"{num_steps}; they must belong together")
+
+
+def check_weights(weights: dict[str, tuple[str, bool, bool]]) -> None:
+    """Raises TypeError or ValueError unless a model with these weights can be trained.
+
+    For each weight: its type, whether it is finite and whether it is trainable.
+    """
+    for name, (dtype, finite, _) in weights.items():
+        check_precise(dtype, name)
+        if not finite:
+            raise ValueError(f"model must have finite weights before the first step, got NaN or "
+                             f"infinity in {name}")
+    if not any(trainable for _, _, trainable in weights.values()):
+        raise ValueError("model must have weights that are trainable, got none")
+
+
+def check_precise(dtype: Any, name: str) -> None:
+    """Raises TypeError, naming the weight or layer, unless dtype is float32 or float64."""
+    dtype = str(dtype).removeprefix("torch.")
+    if dtype not in ("float32", "float64"):
+        raise TypeError(f"model must be of float32 or float64, got {dtype} in {name}")
+
+
+def check_device(device: Any, available: list[str]) -> str | None:
+    """The name that a device has among those available, such as "cpu", "cuda:0"; None for None.
+
+    "CUDA", "gpu" and "gpu:0" are one. Raises ValueError if the device is not available.
+    """
+    if device is None:
+        return None
+    known = {_common_name(each): each for each in available}
+    if _common_name(str(device)) not in known:
+        raise ValueError(f"device must be one of {', '.join(map(repr, available))} or None, "
+                         f"got {str(device)!r}")
+    return known[_common_name(str(device))]
+
+
+def _common_name(device: str) -> str:
+    return device.lower().replace("cuda", "gpu").removesuffix(":0")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU says that it multiplies matrices in bfloat16; False where none can ask."""
+    cpu_info = Path("/proc/cpuinfo")  # Linux
+    flags = cpu_info.read_text().split() if cpu_info.exists() else []
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))

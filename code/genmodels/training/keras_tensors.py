@@ -1,0 +1,123 @@
+"""Tensors in Keras: of which type, where they lie, and what the user's settings do not touch."""
+
+import contextlib
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from genmodels.training.checks import check_precise, cpu_has_bfloat16
+from genmodels.training.history import Settings
+
+__all__ = ["Array", "Tensor", "autocast", "available_devices", "check_precise_layers",
+           "own_settings", "placed", "sublayers", "tensor_of", "without_autocast"]
+
+Tensor = Any  # a tensor of the backend, of whichever framework it is
+Array = np.ndarray | Tensor
+
+
+def placed(model: keras.Model, array: Array) -> Tensor:
+    """A copy on the device: floats in the model's precision, integers as int32."""
+    kind = getattr(array.dtype, "kind", None) or ("i" if "int" in str(array.dtype) else "f")
+    return ops.stop_gradient(tensor_of(array, "int32" if kind in "iu" else model.variable_dtype))
+
+
+def tensor_of(array: Array, dtype: str) -> Tensor:
+    """A copy of an array or tensor, of this type."""
+    if isinstance(array, np.ndarray):  # the backends refuse or warn of some layouts in memory
+        return ops.convert_to_tensor(np.array(array, dtype, order="C"), dtype)
+    return ops.copy(ops.convert_to_tensor(array, dtype))
+
+
+@contextlib.contextmanager
+def own_settings(dtype: Any = None):
+    """Within it, Keras's configuration is what our layers need: float32 or 64, channels last.
+
+    Gives the precision: that of the weights under the user's dtype policy, or the one given. The
+    weights of "mixed_bfloat16" are float32, so this is the precision; `fit` alone makes layers
+    compute in bfloat16, for a while. Raises TypeError unless it is float32 or float64.
+    """
+    config = keras.config
+    before = config.dtype_policy(), config.floatx(), config.image_data_format()
+    policy = keras.dtype_policies.get(dtype or before[0])
+    check_precise(policy.variable_dtype, f"the dtype policy {policy.name!r}")
+    config.set_dtype_policy(policy.variable_dtype)
+    config.set_floatx(policy.variable_dtype)
+    config.set_image_data_format("channels_last")
+    try:
+        yield policy.variable_dtype
+    finally:
+        config.set_dtype_policy(before[0])
+        config.set_floatx(before[1])
+        config.set_image_data_format(before[2])
+
+
+@contextlib.contextmanager
+def autocast(model: keras.Model, of_model: tuple[layers.Layer, ...], settings: Settings):
+    """Within it these layers of the model compute in the precision of the settings, which it gives.
+    """
+    precision = settings.precision
+    if precision is None:
+        on_cpu = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices(
+            "gpu")
+        wanted = settings.recipe == "warm-up" and model.compute_dtype == "float32" and on_cpu
+        precision = "bfloat16" if wanted and cpu_has_bfloat16() else "float32"
+    if precision == "float32":
+        of_model = ()
+    policies = [layer.dtype_policy for layer in of_model]
+    try:
+        for layer in of_model:
+            layer.dtype_policy = "mixed_bfloat16"
+        yield precision
+    finally:
+        for layer, policy in zip(of_model, policies):
+            layer.dtype_policy = policy
+
+
+@contextlib.contextmanager
+def without_autocast():
+    """Within it a `torch.autocast` around it has no effect, where Keras runs on PyTorch."""
+    with contextlib.ExitStack() as stack:
+        if keras.backend.backend() == "torch":
+            import torch
+
+            from genmodels.training.torch_tensors import available_devices
+            for kind in {device.split(":")[0] for device in available_devices()}:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def check_precise_layers(model: keras.Model) -> None:
+    """Raises TypeError unless all layers of the model compute in float32 or float64."""
+    for layer in [model, *sublayers(model)]:
+        check_precise(layer.compute_dtype, layer.name)
+
+
+def sublayers(layer: layers.Layer) -> list[layers.Layer]:
+    """All layers within a model or a layer, and within those, once each."""
+    found = {}
+
+    def look_into(value):
+        if isinstance(value, layers.Layer):
+            if id(value) not in found:
+                found[id(value)] = value
+                look_into(parts_of(value))
+        elif isinstance(value, (list, tuple, dict)):
+            for part in value.values() if isinstance(value, dict) else value:
+                look_into(part)
+
+    def parts_of(layer):  # only a model tells them; the layers of others are attributes
+        return layer.layers if isinstance(layer, keras.Model) else vars(layer)
+
+    look_into(parts_of(layer))
+    return list(found.values())
+
+
+def available_devices() -> list[str]:
+    """The devices that `fit` can use, as the backend names them: "cpu:0", and "gpu:0" or so."""
+    if keras.backend.backend() == "torch":
+        from genmodels.training import torch_tensors
+        return torch_tensors.available_devices()
+    gpus = keras.distribution.list_devices("gpu")
+    return [*keras.distribution.list_devices("cpu"), *gpus]

@@ -1,0 +1,200 @@
+"""The one loop: the order of the examples, Ctrl-C, NaN, progress, checkpoints. No framework here.
+
+`begin` checks what is given and finds where to go on; `steps` gives the batches and ends the run
+tidily. One step, in PyTorch or in Keras, stands in `training.torch` and `training.keras`.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
+
+from genmodels.training.checkpoint import State, read, write
+from genmodels.training.history import Draw, History, Settings
+from genmodels.validate import is_a
+
+__all__ = ["begin", "check_terms", "resume", "steps"]
+
+STEPS_BETWEEN_COPIES = 100  # of the weights, to return to when a loss is NaN, and for a checkpoint
+
+
+def begin(history: History | None, model: Any, num_examples: int, settings: Settings) -> History:
+    """The history to go on with: the given one, if it can be extended, or a new one.
+
+    Its schedule spans the steps to come; a run that was interrupted and now goes to the end it
+    would have had keeps its schedule.
+    Raises TypeError or ValueError, naming what does not fit.
+    """
+    same = {"num_examples": num_examples, "batch_size": settings.batch_size, "seed": settings.seed}
+    if history is None:
+        history = History(model=model, **same)
+    if not is_a(history, "genmodels.training.history.History"):
+        raise TypeError(f"history must be a History or None, got {type(history).__name__}")
+    if history.model is not model:
+        raise ValueError("cannot go on: the history was made with another model, history.model")
+    for name, given in same.items():
+        if given != getattr(history, name):
+            raise ValueError(f"cannot go on: the history was made with {name}="
+                             f"{getattr(history, name)}, got {name}={given}")
+    done, per_epoch = history.num_steps, history.steps_per_epoch
+    # An unfinished epoch is the first of num_epochs.
+    end = (done + settings.num_steps if settings.num_steps
+           else (done // per_epoch + settings.num_epochs) * per_epoch)
+    if end != history.schedule[1]:
+        history.schedule = done, end
+    return history
+
+
+def described(history: History, settings: Settings) -> dict[str, Any]:
+    """What must be equal in a checkpoint and in the run that goes on from it."""
+    return {"schedule": list(history.schedule), "num_examples": history.num_examples,
+            "batch_size": history.batch_size, "seed": history.seed, "recipe": settings.recipe,
+            "learning_rate": settings.peak}
+
+
+def resume(history: History, settings: Settings, get_state: Callable[[], State],
+           set_state: Callable[[State], None]) -> None:
+    """Takes weights, optimiser and history from the checkpoint of this run, if there is one.
+
+    Raises ValueError, naming what differs, if the checkpoint is one of another run or model.
+    """
+    found = settings.checkpoint is not None and read(settings.checkpoint)
+    if not found:
+        return
+    state, run = found
+    for name, ours in described(history, settings).items():
+        if run.get(name) != ours:
+            raise ValueError(f"checkpoint must be one of this run, with {name}={ours}, got "
+                             f"{name}={run.get(name)} in {settings.checkpoint}")
+    if run["num_steps"] < history.num_steps:
+        raise ValueError(f"checkpoint must not be older than the history, which has "
+                         f"{history.num_steps} steps, got {run['num_steps']}")
+    for name, array in get_state()["weights"].items():
+        theirs = state["weights"].get(name)
+        if theirs is None or theirs.shape != array.shape or theirs.dtype != array.dtype:
+            raise ValueError(
+                f"checkpoint must be one of this model, with {name} {array.shape} {array.dtype}, "
+                f"got {'none' if theirs is None else f'{theirs.shape} {theirs.dtype}'}")
+    set_state(state)
+    history.return_to(run)
+    history.seconds = run["seconds"]
+
+
+@contextmanager
+def steps(history: History, settings: Settings, *, draw: Draw | None,
+          place: Callable[[np.ndarray], Any], get_state: Callable[[], State],
+          set_state: Callable[[State], None]) -> Iterator[Iterator[tuple]]:
+    """Gives for each remaining step of a run (rows, noise, …), and ends the run tidily.
+
+    Epoch e is drawn from a generator of its own, seeded with (seed, e): a permutation of all
+    examples, and what `draw` returns. `place` puts both on the device, once; rows and noise of a
+    step are slices there.
+
+    Ctrl-C is held back until the step under way is complete, so that the model, the optimiser and
+    the history always agree; a second Ctrl-C is not held back. The run then ends with one line.
+
+    The state, that is the weights and the optimiser, is copied every 100 steps, after a look at
+    the losses so far: if one is NaN or infinite, state and history return to the last copy at which
+    the loss was finite. Raises FloatingPointError, naming the step. Copies are checkpoints, too.
+    """
+    done, end = history.num_steps, history.schedule[1]
+    stop = threading.Event()
+    copies = []  # the last two: (steps done, state, fields of the history)
+    step_under_way = False
+
+    def hold_back(signum, frame):
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    def keep():
+        state, progress = get_state(), history.progress()
+        copies[:] = [*copies[-1:], (history.num_steps, state, progress)]
+        if settings.checkpoint is not None:
+            spent = history.seconds + time.perf_counter() - start
+            run = progress | {"seconds": spent} | described(history, settings)
+            write(settings.checkpoint, state, run)
+
+    def check():
+        history.settle()
+        failed = history._failed_step
+        if failed is None:
+            return
+        # The weights of a copy made just before the step that failed gave its loss: they are bad.
+        good = [copy for copy in copies if copy[0] < failed - 1]
+        _, state, progress = (good or copies)[-1]
+        set_state(state)
+        history.return_to(progress)
+        raise FloatingPointError(
+            f"the loss was NaN or infinite at step {failed}; the model and the history are "
+            f"those of step {history.num_steps} again. " + (
+                "A lower learning_rate may help." if good else "It was the first step of this "
+                "call: the weights that the model had before gave this loss."))
+
+    def each():
+        nonlocal step_under_way
+        keep()
+        while history.num_steps < end:
+            epoch, first = divmod(history.num_steps, history.steps_per_epoch)
+            rng = np.random.default_rng([history.seed, epoch])
+            order = rng.permutation(history.num_examples)
+            to_come = range(first, min(history.steps_per_epoch,
+                                       end - epoch * history.steps_per_epoch))
+            size = history.batch_size
+            # from the first example of the first step on
+            drawn = draw(rng, history, to_come) if draw else ()
+            placed = [place(array) for array in (order[first * size:], *drawn)]
+            for step in to_come:
+                if stop.is_set():
+                    check()  # what Ctrl-C leaves behind can be used
+                    keep()
+                    raise KeyboardInterrupt
+                batch = slice((step - first) * size, (step - first + 1) * size)
+                step_under_way = True
+                yield tuple(array[batch] for array in placed)
+                step_under_way = False
+                if bar.update():  # True when the bar was drawn: about twice a second
+                    history.settle()
+                    bar.set_postfix_str(f"loss {history['loss'][-1]:.2f} nats", refresh=False)
+                if (history.num_steps - done) % STEPS_BETWEEN_COPIES == 0:
+                    check()
+                    keep()
+        check()
+        if settings.checkpoint is not None:
+            keep()
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGINT, hold_back) if in_main_thread else None
+    bar = tqdm(total=end - done, desc="training", unit="step", mininterval=0.5, leave=False,
+               disable=not settings.progress)
+    start = time.perf_counter()
+    try:
+        yield each()
+    except KeyboardInterrupt:
+        history._steps_cut_short += step_under_way
+        print(f"Training stopped at step {history.num_steps}. To go on: "
+              f"fit(..., num_steps={end - history.num_steps}, history=history).")
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, previous)
+        bar.close()
+        history.settle()
+        history.seconds += time.perf_counter() - start
+
+
+def check_terms(terms: Any, num_examples: int) -> None:
+    """Raises TypeError or ValueError unless terms are what `batch_loss` must return."""
+    if not isinstance(terms, dict) or "loss" not in terms:
+        raise TypeError("batch_loss must return a dictionary of terms with 'loss' among them, got "
+                        f"{list(terms) if isinstance(terms, dict) else type(terms).__name__}")
+    for name, value in terms.items():
+        shape = tuple(getattr(value, "shape", ("no tensor",)))
+        expected = (() if name == "objective" else
+                    (num_examples,) if name == "loss" else (num_examples, *shape[1:]))
+        if shape != expected:
+            raise ValueError(f"batch_loss must return {name!r} of shape {expected}, got {shape}")

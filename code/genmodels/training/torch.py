@@ -1,0 +1,120 @@
+"""Training in PyTorch: one step of Adam on any model. The loop around it is `training.steps`.
+
+    Θ ← Adam(Θ, ∇ objective, learning rate),   objective: the mean of a batch's loss, unless named
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from genmodels.training.checkpoint import State
+from genmodels.training.checks import check_device, check_optimizer, check_weights
+from genmodels.training.history import (
+    Batch,
+    Draw,
+    History,
+    Settings,
+    free_nats_at,
+    learning_rate_at,
+)
+from genmodels.training.steps import begin, check_terms, resume, steps
+from genmodels.training.torch_tensors import (
+    Array,
+    autocast,
+    available_devices,
+    place,
+    without_autocast,
+)
+
+__all__ = ["train"]
+
+
+def train(model: nn.Module, data: tuple[Array, ...],
+          batch_loss: Callable[[Batch], dict[str, torch.Tensor]], settings: Settings, *,
+          draw: Draw | None = None, history: History | None = None) -> History:
+    """Trains the model by Adam; returns the history of the terms, averaged over each epoch.
+
+    data: arrays with one row for each example. They go to the device once, and the order and the
+        noise of an epoch once; a batch is a slice there. The model stays on its device.
+    batch_loss: the terms of a batch by name, (n, …) each, "loss" (n,) among them. What is
+        differentiated is the mean of "loss", or the term "objective" (), if there is one.
+    draw: the noise of an epoch, if there is any (see `normal`).
+    history: that of an earlier call, to go on: with the same model, data, batch_size and seed. It
+        is extended in place. An unfinished epoch is completed first, and counts as the first of
+        num_epochs. The recipe starts anew, except that the rest of an interrupted call keeps its
+        schedule.
+
+    Weights that are frozen, by `requires_grad_(False)`, stay as they are. Ctrl-C ends the training
+    after the step under way.
+    Raises TypeError or ValueError naming the argument that is wrong; FloatingPointError naming the
+    step if a term is NaN or infinite: the model then has its last good weights, at most 100 steps
+    old.
+    """
+    history = begin(history, model, len(data[0]), settings)
+    optimizer = prepare(model, history, settings)
+    get = lambda: get_state(model, optimizer)  # noqa: E731
+    put = lambda state: set_state(model, optimizer, state)  # noqa: E731
+    resume(history, settings, get, put)
+    weight = next(model.parameters())
+    data = tuple(place(weight, array) for array in data)
+    networks = autocast(weight, settings)
+    with (without_autocast(weight),  # the user's would reach the gradient, too
+          steps(history, settings, draw=draw, place=lambda array: place(weight, array),
+                get_state=get, set_state=put) as remaining):
+        for rows, *noise in remaining:
+            step = history.num_steps
+            free = free_nats_at(step, history.schedule, settings.recipe)
+            with networks:
+                terms = batch_loss(Batch(tuple(array[rows] for array in data), tuple(noise),
+                                         free, step))
+            check_terms(terms, len(rows))
+            objective = terms.pop("objective", None)
+            optimizer.zero_grad()
+            (terms["loss"].mean() if objective is None else objective).backward()
+            optimizer.param_groups[0]["lr"] = learning_rate_at(
+                step, history.schedule, settings.recipe, settings.peak)
+            optimizer.step()
+            history.record({name: term.detach().sum() for name, term in terms.items()}, len(rows))
+    return history
+
+
+def prepare(model: nn.Module, history: History, settings: Settings) -> torch.optim.Optimizer:
+    """Moves the model to the device; returns the history's optimiser, made if there is none.
+
+    Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
+    """
+    device = check_device(settings.device, available_devices())
+    check_weights({name: (weight.dtype, bool(torch.isfinite(weight).all()), weight.requires_grad)
+                   for name, weight in model.named_parameters()})
+    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    if history.optimizer is None:
+        history.optimizer = torch.optim.Adam(model.parameters(), lr=settings.peak, fused=True)
+    optimizer = history.optimizer
+    check_optimizer(history, max((int(state["step"]) for state in optimizer.state.values()),
+                                 default=0))
+    return optimizer
+
+
+def get_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """Copies of the weights and of what the optimiser remembers, as NumPy arrays."""
+    state = optimizer.state_dict()["state"]
+    return {"weights": {name: _copied(weight) for name, weight in model.state_dict().items()},
+            "optimizer": {f"{i}.{key}": _copied(value) for i, of_weight in state.items()
+                          for key, value in of_weight.items()}}
+
+
+def _copied(value: torch.Tensor | float) -> np.ndarray:
+    return np.array(value.cpu().numpy() if torch.is_tensor(value) else value)
+
+
+def set_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Puts back what `get_state` returned."""
+    of_weights: dict[int, dict[str, torch.Tensor]] = {}
+    for name, array in state["optimizer"].items():
+        i, key = name.split(".")
+        of_weights.setdefault(int(i), {})[key] = torch.from_numpy(array.copy())
+    model.load_state_dict({name: torch.from_numpy(array.copy())
+                           for name, array in state["weights"].items()})
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": of_weights})

@@ -1,0 +1,191 @@
+"""Checkpoints: a run whose process is killed goes on as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from genmodels.models import unet_torch, vae_keras, vae_torch
+from genmodels.models.conversion import to_arrays
+from genmodels.training import checkpoint
+
+pytestmark = pytest.mark.keras
+
+X = np.random.default_rng(0).random((50, 8, 8))
+VAES = {"torch": vae_torch, "keras": vae_keras}
+each_vae = pytest.mark.parametrize("vae", VAES.values(), ids=VAES)
+RUN = {"num_steps": 250, "batch_size": 16, "seed": 1, "progress": False, "precision": "float32"}
+
+
+def make(vae, **sizes):
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
+    return vae.MLPVAE(**{"latent_dim": 2, "hidden_dim": 8, "shape": (8, 8), **sizes})
+
+
+def equal(vae, ours, theirs):
+    rtol = 0 if vae is vae_torch else 1e-5  # Keras's kernels may split sums
+    for name, array in to_arrays(ours).items():
+        np.testing.assert_allclose(array, to_arrays(theirs)[name], rtol=rtol, atol=rtol)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing in `train` catches it."""
+
+
+def killed_at(step, vae, model, folder, monkeypatch, **settings):
+    from genmodels.training import History
+    record = History.record
+
+    def die(self, *arguments):
+        if self.num_steps == step:
+            raise Killed
+        record(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(History, "record", die)
+        vae.fit(model, X, checkpoint=folder, **{**RUN, **settings})
+
+
+@each_vae
+@pytest.mark.parametrize("step", [0, 99, 100, 230])
+def test_a_run_that_was_killed_equals_one_that_was_not(vae, step, tmp_path, monkeypatch):
+    whole = make(vae)
+    expected = vae.fit(whole, X, **RUN)
+    killed_at(step, vae, make(vae), tmp_path, monkeypatch)
+    assert json.loads((tmp_path / "checkpoint.json").read_text())["num_steps"] == step // 100 * 100
+    model = make(vae, )  # of a new process
+    history = vae.fit(model, X, checkpoint=tmp_path, **RUN)
+    equal(vae, model, whole)
+    assert history.num_steps == 250
+    for name, values in expected.terms.items():
+        np.testing.assert_allclose(history[name], values, rtol=0 if vae is vae_torch else 1e-5)
+    assert len(list(tmp_path.iterdir())) == 3
+    # a run that is complete is not run again
+    again = vae.fit(make(vae), X, checkpoint=tmp_path, **RUN)
+    assert again.num_steps == 250 and again.seconds == pytest.approx(history.seconds, abs=1)
+
+
+PROGRAM = """
+import sys
+import numpy as np
+import keras, torch
+from genmodels.models import unet_torch, vae_keras, vae_torch
+from genmodels.models.conversion import to_arrays
+vae = {"torch": vae_torch, "keras": vae_keras}[sys.argv[1]]
+torch.manual_seed(0)
+keras.utils.set_random_seed(0)
+model = vae.MLPVAE(2, 8, shape=(8, 8))
+x = np.random.default_rng(0).random((50, 8, 8))
+print("begins", flush=True)
+vae.fit(model, x, num_steps=int(sys.argv[3]), batch_size=16, seed=1, progress=False,
+        precision="float32", checkpoint=sys.argv[2])
+np.savez(sys.argv[2] + "/weights.npz", **to_arrays(model))
+"""
+
+
+@pytest.mark.parametrize("framework", VAES)
+def test_kill_9_at_a_random_step(framework, tmp_path):
+    """Again and again, until the run is complete; GENMODELS_KILLS says how often."""
+    kills, num_steps = int(os.environ.get("GENMODELS_KILLS", 2)), 1500
+    rng = random.Random(framework)
+    command = [sys.executable, "-c", PROGRAM, framework]
+    subprocess.run([*command, str(tmp_path / "whole"), str(num_steps)], check=True)
+    survived = 0
+    while survived < kills:
+        process = subprocess.Popen([*command, str(tmp_path / "killed"), str(num_steps)],
+                                   stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"begins\n"
+        time.sleep(rng.uniform(0.1, 1.0))
+        if process.poll() is not None:
+            break  # complete before the last kill
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        survived += 1
+    subprocess.run([*command, str(tmp_path / "killed"), str(num_steps)], check=True)
+    with (np.load(tmp_path / "whole/weights.npz") as whole,
+          np.load(tmp_path / "killed/weights.npz") as killed):
+        for name in whole:
+            rtol = 0 if framework == "torch" else 1e-4
+            np.testing.assert_allclose(killed[name], whole[name], rtol=rtol, atol=rtol)
+
+
+# Bad input --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    vae_torch.fit(make(vae_torch), X, checkpoint=tmp_path, **RUN)
+    return tmp_path
+
+
+def spoil(name, change):
+    def damage(folder):
+        path = next(folder.glob(name))
+        path.write_bytes(change(path.read_bytes()))
+    return damage
+
+
+DAMAGED = {
+    "weights truncated": (spoil("weights-*", lambda data: data[:-7]), "weights-250.*truncated"),
+    "optimiser altered": (spoil("optimizer-*", lambda data: data[:-1] + b"x"), "optimizer-250"),
+    "weights deleted": (lambda folder: next(folder.glob("weights-*")).unlink(), "is missing"),
+    "no JSON": (spoil("*.json", lambda data: data[:50]), "damaged"),
+    "another JSON": (spoil("*.json", lambda data: b"[1]"), "damaged"),
+    "newer": (spoil("*.json", lambda data: data.replace(b'"version": 1', b'"version": 2')),
+              "version 1 at most, got version 2"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_checkpoint(folder, damage, message):
+    damage(folder)
+    model = make(vae_torch)
+    before = to_arrays(model)
+    with pytest.raises(ValueError, match=message):
+        vae_torch.fit(model, X, checkpoint=folder, **RUN)
+    for name, array in to_arrays(model).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"seed": 2}, "seed=2, got seed=1"), ({"num_steps": 300}, "schedule"),
+    ({"recipe": "lecture"}, "recipe=lecture"), ({"batch_size": 8}, "batch_size=8"),
+    ({"learning_rate": 0.1}, "learning_rate=0.1")])
+def test_a_checkpoint_of_another_run(folder, changes, message):
+    with pytest.raises(ValueError, match=message):
+        vae_torch.fit(make(vae_torch), X, checkpoint=folder, **{**RUN, **changes})
+
+
+def test_a_checkpoint_of_another_model(folder):
+    for model in (make(vae_torch, latent_dim=3), make(vae_torch).double()):
+        with pytest.raises(ValueError, match=r"one of this model, with "):
+            vae_torch.fit(model, X, checkpoint=folder, **RUN)
+    with pytest.raises(ValueError, match="one of this"):
+        unet_torch.fit(unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0), X, checkpoint=folder,
+                       **{"learning_rate": 4e-3, **RUN})
+
+
+@pytest.mark.parametrize("wrong", [3, ["a"], b"a"])
+def test_a_checkpoint_is_a_folder(wrong):
+    with pytest.raises(TypeError, match="checkpoint must be the path of a folder"):
+        vae_torch.fit(make(vae_torch), X, checkpoint=wrong, **RUN)
+
+
+def test_files_hold_arrays_alone_and_appear_as_a_whole(folder):
+    state, run = checkpoint.read(folder)
+    assert state.keys() == {"weights", "optimizer"} and run["num_steps"] == 250
+    for path in folder.glob("*.safetensors"):
+        assert safetensors.numpy.load(path.read_bytes())
+    assert not list(folder.glob(".*.part"))
+    assert checkpoint.read(folder / "elsewhere") is None

@@ -1,0 +1,225 @@
+"""Models of other data than digits: real fields, spins, periodic lattices, in both frameworks."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from genmodels.models import iwae_torch, unet_keras, unet_torch, vae_keras, vae_torch
+from genmodels.models.conversion import copy_weights, to_arrays
+
+pytestmark = pytest.mark.keras
+
+RNG = np.random.default_rng(0)
+WAVE = 2 * np.sin(np.arange(16) * np.pi / 4)  # something to learn
+DATA = {"real fields": (WAVE + RNG.normal(size=(20, 16, 16)), "gaussian"),
+        "spins": (RNG.choice([-1.0, 1.0], size=(20, 8, 8), p=[0.1, 0.9]), "spins"),
+        "grey pixels": (RNG.random((20, 8, 12)), "bernoulli"),
+        "pixels of unit variance": (RNG.random((20, 8, 12)), "gaussian-pixels")}
+VAES = {"torch": vae_torch, "keras": vae_keras}
+UNETS = {"torch": unet_torch, "keras": unet_keras}
+SETTINGS = {"num_steps": 10, "batch_size": 8, "learning_rate": 0.003, "recipe": "lecture",
+            "progress": False}
+each_vae = pytest.mark.parametrize("vae", VAES.values(), ids=VAES)
+each_data = pytest.mark.parametrize(("x", "likelihood"), DATA.values(), ids=DATA)
+
+
+def as_numpy(tensor):
+    return tensor.detach().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+
+
+def make(vae, name, x, likelihood, **arguments):
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
+    return getattr(vae, name)(latent_dim=2, shape=x.shape[1:], likelihood=likelihood, **arguments)
+
+
+@each_vae
+@each_data
+@pytest.mark.parametrize("name", ["ConvVAE", "MLPVAE"])
+def test_a_vae_of_any_shape_learns(vae, name, x, likelihood):
+    model = make(vae, name, x, likelihood)
+    before = np.mean(np.subtract(*vae.evaluate(model, x)))
+    history = vae.fit(model, x, **SETTINGS)
+    assert set(history.terms) == {"loss", "log_likelihood", "kl"}
+    assert np.mean(np.subtract(*vae.evaluate(model, x))) > before
+    assert tuple(model.decode(np.zeros((3, 2), np.float32)).shape) == (3, *x.shape[1:])
+
+
+@each_vae
+@each_data
+@pytest.mark.parametrize("name", ["ConvVAE", "MLPVAE"])
+def test_N1_the_likelihood_is_that_of_torch_distributions(vae, name, x, likelihood):
+    model = make(vae, name, x, likelihood)
+    h = np.float32(RNG.normal(size=(20, 2)))
+    output = torch.tensor(as_numpy(model.decoder(model._tensor(h))), dtype=torch.float64)
+    data = torch.tensor(x)
+    if likelihood in ("bernoulli", "spins"):
+        p = torch.distributions.Bernoulli(logits=output, validate_args=False)
+        expected = p.log_prob(data if likelihood == "bernoulli" else (data + 1) / 2)
+        mean = p.mean if likelihood == "bernoulli" else 2 * p.mean - 1
+    else:
+        mean = output + (0.5 if likelihood == "gaussian-pixels" else 0)
+        expected = torch.distributions.Normal(mean, 1.0).log_prob(data)
+    ours = as_numpy(model._log_likelihood(model._tensor(x), model.decoder(model._tensor(h))))
+    size = math.prod(x.shape[1:])
+    eps = float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(ours, expected.sum(dim=(1, 2)), rtol=size * eps)
+    np.testing.assert_allclose(as_numpy(model.decode(h)), mean, rtol=0, atol=16 * eps)
+
+
+@each_data
+@pytest.mark.parametrize("arguments", [{}, {"periodic": True}], ids=["edges", "periodic"])
+@pytest.mark.parametrize("name", ["ConvVAE", "MLPVAE"])
+def test_both_frameworks_have_the_same_terms(name, arguments, x, likelihood):
+    if name == "MLPVAE" and arguments:
+        pytest.skip("no neighbours: nothing is periodic")
+    in_keras = make(vae_keras, name, x, likelihood, **arguments)
+    in_torch = make(vae_torch, name, x, likelihood, **arguments)
+    copy_weights(in_keras, in_torch)
+    noise = np.float32(RNG.normal(size=(20, 2)))
+    for ours, theirs in zip(in_torch.elbo_terms(x, noise), in_keras.elbo_terms(x, noise)):
+        # a KL of the size 0.001 is a difference of numbers of the size 1: some roundings of 6e-8
+        np.testing.assert_allclose(as_numpy(ours), as_numpy(theirs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("vae", VAES.values(), ids=VAES)
+def test_a_periodic_vae_knows_no_edge(vae):
+    """Shifted by four sites, the least that its strides allow, everything is shifted."""
+    x = RNG.normal(size=(3, 16, 12))
+    model = make(vae, "ConvVAE", x, "gaussian", periodic=True)
+    wide = make(vae, "ConvVAE", x, "gaussian")
+    for each, same in ((model, True), (wide, False)):
+        deviations = [shift_of_decoder(vae, each), shift_of_encoder(vae, each, x)]
+        assert all((deviation < 1e-5) == same for deviation in deviations), deviations
+
+
+def layers_after(model, kind):
+    names = [type(layer).__name__ for layer in model.layers]
+    return model.layers[names.index(kind) + 1:]
+
+
+def run(layers, y):
+    for layer in layers:
+        y = layer(y)
+    return as_numpy(y)
+
+
+def shift_of_decoder(vae, model):
+    if vae is vae_torch:
+        y = torch.randn(2, 64, 4, 3)
+        layers, axis = model.decoder[3:], 3
+        moved = run(layers, torch.roll(y, 1, axis))
+    else:
+        y = np.float32(RNG.normal(size=(2, 4, 3, 64)))
+        layers = layers_after(model.decoder, "Reshape")
+        moved = run(layers, np.roll(y, 1, 2))
+    return np.abs(np.roll(run(layers, y), 4, 2) - moved).max()
+
+
+def shift_of_encoder(vae, model, x):
+    x = np.float32(x)
+    if vae is vae_torch:
+        layers, axis = model.encoder.features[:7], 2
+        return np.abs(np.roll(run(layers, torch.tensor(x)), 1, axis)
+                      - run(layers, torch.tensor(np.roll(x, 4, 1)))).max()
+    names = [type(layer).__name__ for layer in model.encoder.layers]
+    layers = model.encoder.layers[1:names.index("Flatten")]
+    return np.abs(np.roll(run(layers, x), 1, 1) - run(layers, np.roll(x, 4, 1))).max()
+
+
+@pytest.mark.parametrize("unet", UNETS.values(), ids=UNETS)
+@pytest.mark.parametrize(("x", "arguments"), [
+    (DATA["real fields"][0], {"pixels": False, "num_labels": 0, "periodic": True}),
+    (DATA["spins"][0], {"pixels": False, "num_labels": 2}),
+    (DATA["grey pixels"][0], {"num_labels": 3})], ids=["real fields", "spins", "grey pixels"])
+def test_a_unet_of_any_shape_learns(unet, x, arguments):
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
+    model = unet.UNet((8, 8, 8), shape=x.shape[1:], **arguments)
+    labels = None if arguments["num_labels"] == 0 else np.arange(20) % arguments["num_labels"]
+    before = unet.loss_terms(model, x, labels).mean()
+    unet.fit(model, x, labels, **SETTINGS)
+    assert unet.loss_terms(model, x, labels).mean() < before
+    estimate = model.denoiser(labels)(x, 0.5)
+    assert estimate.shape == x.shape and np.all(np.isfinite(estimate))
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_unets_of_both_frameworks_agree_and_a_periodic_one_knows_no_edge(periodic):
+    x = RNG.normal(size=(4, 16, 8))
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
+    in_torch, in_keras = (module.UNet((8, 8, 16), shape=(16, 8), num_labels=0, pixels=False,
+                                      periodic=periodic) for module in UNETS.values())
+    with torch.no_grad():
+        for weight in in_torch.parameters():
+            weight += 0.1 * torch.randn(weight.shape)
+    copy_weights(in_torch, in_keras)
+    estimate = in_torch.denoiser()(x, 0.3)
+    np.testing.assert_allclose(in_keras.denoiser()(x, 0.3), estimate, rtol=0, atol=1e-4)
+    moved = in_torch.denoiser()(np.roll(x, 4, axis=1), 0.3)  # pooled twice
+    assert (np.abs(moved - np.roll(estimate, 4, axis=1)).max() < 1e-4) == periodic
+
+
+def test_the_iwae_has_any_shape():
+    x = RNG.choice([0.0, 1.0], size=(20, 8, 8), p=[0.1, 0.9])
+    model = iwae_torch.BinaryVAE(latent_dim=2, hidden_dim=8, shape=(8, 8))
+    history = iwae_torch.fit(model, x, num_importance_samples=3, **SETTINGS | {"num_steps": 30})
+    assert history["loss"][-1] < history["loss"][0]
+    assert iwae_torch.log_weights(model, x, 5, progress=False).shape == (20, 5)
+
+
+def test_what_is_saved_in_keras_comes_back_with_its_shape(tmp_path):
+    for model in (make(vae_keras, "ConvVAE", DATA["spins"][0], "spins", periodic=True),
+                  unet_keras.UNet((8, 8, 8), shape=(8, 12), num_labels=2, pixels=False,
+                                  periodic=True)):
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        assert again.shape == model.shape and again.periodic
+        for name, array in to_arrays(model).items():
+            np.testing.assert_array_equal(to_arrays(again)[name], array)
+
+
+# Bad input --------------------------------------------------------------------------------------
+
+WRONG_SHAPES = [(0, TypeError), ((), TypeError), ("ab", TypeError), ((8, 0), ValueError),
+                ((8.0, 8), TypeError), ((-8, 8), ValueError)]
+FOR_HALVING = [((6, 8), ValueError), ((8,), ValueError), ((8, 8, 8), ValueError)]
+
+
+@pytest.mark.parametrize(("make_model", "wrong", "error"), [
+    *((kind, wrong, error) for kind in (vae_torch.MLPVAE, vae_keras.MLPVAE)
+      for wrong, error in WRONG_SHAPES),
+    *((kind, wrong, error) for wrong, error in [*WRONG_SHAPES, *FOR_HALVING]
+      for kind in (vae_torch.ConvVAE, vae_keras.ConvVAE, unet_torch.UNet, unet_keras.UNet))])
+def test_shapes_that_a_model_cannot_take(make_model, wrong, error):
+    with pytest.raises(error, match="shape must be"):
+        make_model(shape=wrong)
+
+
+@each_vae
+@pytest.mark.parametrize(("likelihood", "spoil", "error", "message"), [
+    ("gaussian", lambda x: x[:, :7], ValueError, r"shape \(20, 7, 8\).*\(n, 8, 8\)"),
+    ("gaussian", lambda x: (10 * x).astype(int), TypeError, "int64"),
+    ("gaussian", lambda x: np.where(np.arange(20)[:, None, None] == 3, np.nan, x), ValueError,
+     r"NaN or infinity, first at \(3, 0, 0\)"),
+    ("bernoulli", lambda x: 2 * x, ValueError, "values from"),
+    ("spins", lambda x: x / 2, ValueError, r"-1 or 1, got .* at \(0, 0, 0\)"),
+    ("spins", lambda x: (x > 0.5) * 1.0, ValueError, r"-1 or 1, got 0")])
+def test_data_that_do_not_fit_the_likelihood(vae, likelihood, spoil, error, message):
+    model = make(vae, "MLPVAE", np.zeros((1, 8, 8)), likelihood, hidden_dim=4)
+    wrong = spoil(RNG.random((20, 8, 8)))
+    for use in (lambda: vae.fit(model, wrong, **SETTINGS), lambda: vae.evaluate(model, wrong),
+                lambda: model.encode(wrong)):
+        with pytest.raises(error, match=message):
+            use()
+
+
+@each_vae
+@pytest.mark.parametrize("wrong", ["normal", None, 3])
+def test_likelihoods_that_there_are_not(vae, wrong):
+    with pytest.raises(ValueError, match="likelihood must be one of 'bernoulli'"):
+        vae.MLPVAE(likelihood=wrong)

@@ -1,0 +1,178 @@
+"""What only the Keras VAEs have: backends that must agree, saving, Keras's own fit."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from genmodels.models.unet_keras import UNet
+from genmodels.models.vae_keras import MLPVAE, ConvVAE, fit
+from genmodels.training import keras_tensors
+
+pytestmark = pytest.mark.keras
+
+IMAGES = np.random.default_rng(1).random((6, 28, 28), dtype=np.float32)
+EPS = float(np.finfo(np.float32).eps)
+RTOL = 784 * EPS  # float32: worst-case rounding of a sum of 784 terms of one sign
+
+
+def as_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def small_model():
+    keras.utils.set_random_seed(0)
+    return MLPVAE(latent_dim=2, hidden_dim=8)
+
+
+def kernel_and_bias(layer):
+    rng = np.random.default_rng(2)
+    kernel, bias = (rng.standard_normal(w.shape).astype(np.float32) for w in layer.weights)
+    layer.set_weights([kernel, bias])
+    return kernel, bias
+
+
+def test_strided_convolution_pads_at_the_end():
+    """TensorFlow's "same" on every backend: y[i, j] = b + Σ_ab x[2i+a, 2j+b] k[a, b], 0 outside."""
+    layer = next(x for x in ConvVAE().encoder.layers if isinstance(x, keras.layers.Conv2D))
+    kernel, bias = kernel_and_bias(layer)  # (3, 3, 1, 32)
+    x = np.zeros((6, 29, 29), np.float32)
+    x[:, :28, :28] = IMAGES
+    expected = bias + sum(x[:, a:a + 28:2, b:b + 28:2, None] * kernel[a, b, 0]
+                          for a in range(3) for b in range(3))
+    actual = as_numpy(layer(IMAGES[..., None]))
+    np.testing.assert_allclose(actual, np.maximum(expected, 0), rtol=0, atol=50 * EPS)
+
+
+def test_transposed_convolution_crops_at_the_end():
+    """TensorFlow's "same" on every backend: y[2i+a, 2j+b] += x[i, j] k[a, b], cut to twice n."""
+    layers = [x for x in ConvVAE().decoder.layers if isinstance(x, keras.layers.Conv2DTranspose)]
+    kernel, bias = kernel_and_bias(layers[0])  # (3, 3, out, in)
+    x = np.random.default_rng(3).standard_normal((2, 7, 7, 64)).astype(np.float32)
+    expected = np.zeros((2, 15, 15, 64))
+    for a in range(3):
+        for b in range(3):
+            expected[:, a:a + 14:2, b:b + 14:2] += x @ kernel[a, b].T.astype(np.float64)
+    expected = np.maximum(expected[:, :14, :14] + bias, 0)
+    # at most 4 · 64 products of standard normal numbers
+    np.testing.assert_allclose(as_numpy(layers[0](x)), expected, rtol=0, atol=256 * 4 * EPS)
+
+
+LOAD = """
+import sys
+import keras, numpy as np
+import genmodels.models.vae_keras
+folder = sys.argv[1]
+data = np.load(folder + "/terms.npz")
+for name in ("ConvVAE", "MLPVAE"):
+    model = keras.saving.load_model(f"{folder}/{name}.keras", safe_mode=True)
+    assert type(model) is getattr(genmodels.models.vae_keras, name), type(model)
+    terms = model.elbo_terms(data["images"], data[name + "_noise"])
+    for term, expected in zip(terms, data[name]):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(term), expected, rtol=%g, atol=%g)
+assert model.hidden_dim == 8
+print("same on", keras.backend.backend())
+"""
+
+
+@pytest.fixture(scope="module")
+def saved_models(tmp_path_factory):
+    """A folder with both models, trained a little and saved, and their terms of the ELBO."""
+    folder = tmp_path_factory.mktemp("saved")
+    arrays = {"images": IMAGES}
+    for model in (ConvVAE(), small_model()):
+        name = type(model).__name__
+        fit(model, IMAGES, num_steps=2, learning_rate=0.01, progress=False)
+        model.save(folder / f"{name}.keras")
+        noise = np.random.default_rng(4).standard_normal((6, 2), dtype=np.float32)
+        terms = [as_numpy(term) for term in model.elbo_terms(IMAGES, noise)]
+        arrays |= {name: np.stack(terms), name + "_noise": noise}
+    np.savez(folder / "terms.npz", **arrays)
+    return folder
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_a_saved_model_means_the_same_in_a_fresh_process(saved_models, backend):
+    """Loaded in safe mode, on this backend and on the other one."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    # The KL divergence is near 0 here, a difference of numbers of order 1: hence atol.
+    done = subprocess.run([sys.executable, "-c", LOAD % (RTOL, 20 * EPS), saved_models], text=True,
+                          capture_output=True, env={**os.environ, "KERAS_BACKEND": backend})
+    assert done.returncode == 0, done.stderr
+    assert f"same on {backend}" in done.stdout
+
+
+def test_keras_own_fit_and_evaluate_average_over_the_examples():
+    """Four and two images: Keras's means are those of the six, not of the two batches."""
+    model = small_model()
+    model.compile("adam")
+    noise = np.random.default_rng(4).standard_normal((6, 2), dtype=np.float32)
+    log_likelihood, kl = (as_numpy(term).astype(float) for term in model.elbo_terms(IMAGES, noise))
+    means = model.evaluate((IMAGES, noise), batch_size=4, verbose=0, return_dict=True)
+    assert means["log_likelihood"] == pytest.approx(log_likelihood.mean(), rel=RTOL)
+    assert means["kl"] == pytest.approx(kl.mean(), rel=RTOL)
+    assert means["loss"] == pytest.approx((kl - log_likelihood).mean(), rel=RTOL)
+    logs = model.fit((IMAGES, noise), batch_size=4, epochs=3, verbose=0).history
+    assert logs["loss"][-1] < logs["loss"][0]
+
+
+def test_another_compile_in_between_does_not_change_the_run():
+    def run(disturb):
+        model = small_model()
+        history = fit(model, IMAGES, num_steps=2, learning_rate=0.01, progress=False)
+        if disturb:
+            model.compile("sgd")
+        return fit(model, IMAGES, num_steps=2, learning_rate=0.01, history=history, progress=False)
+
+    np.testing.assert_allclose(run(True)["loss"], run(False)["loss"], rtol=RTOL)
+
+
+def test_pictures_carry_no_gradient():
+    model = small_model()
+    if keras.backend.backend() == "torch":
+        assert not model.sample(2).requires_grad and not model.reconstruct(IMAGES).requires_grad
+        assert model.encode(IMAGES)[0].requires_grad
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        with tf.GradientTape(persistent=True) as tape:
+            picture, mean = model.reconstruct(IMAGES), model.encode(IMAGES)[0]
+        weight = model.encoder.trainable_variables[0].value
+        assert tape.gradient(picture, weight) is None
+        assert tape.gradient(mean, weight) is not None
+
+
+def test_tensors_of_arrays_are_copies_and_are_copied_once(monkeypatch):
+    for array in (IMAGES.copy(), IMAGES.astype(float), np.arange(6)):
+        for dtype in ("float32", "float64", "int32"):
+            given = array.copy()
+            for source in (given, keras.ops.convert_to_tensor(given)):
+                tensor = keras_tensors.tensor_of(source, dtype)
+                expected = as_numpy(tensor).copy()
+                if isinstance(source, np.ndarray) or keras.backend.backend() == "torch":
+                    source[...] = 7
+                np.testing.assert_array_equal(as_numpy(tensor), expected)
+                given[...] = array
+    copies = []
+    monkeypatch.setattr(keras.ops, "copy", lambda x: copies.append(x) or x)
+    keras_tensors.tensor_of(IMAGES, "float32")
+    assert not copies
+
+
+def test_device_can_be_chosen():
+    history = fit(small_model(), IMAGES, num_epochs=2, device="cpu", progress=False)
+    assert np.all(np.isfinite(history["loss"]))
+
+
+@pytest.mark.parametrize("use", ["call", "predict", "predict_on_batch", "evaluate", "fit"])
+def test_images_without_noise_are_refused_by_what_keras_itself_offers(use):
+    for model, message in [(small_model(), r"must be a pair \(x, noise\).*model\.reconstruct\(x\)"),
+                           (UNet((8, 8, 8)), r"must be three, \(x, log_snr, labels\).*denoiser")]:
+        model.compile("adam")
+        call = model if use == "call" else getattr(model, use)
+        with pytest.raises(TypeError, match=f"(?s)inputs {message}"):
+            call(IMAGES)
