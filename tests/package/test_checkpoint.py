@@ -16,7 +16,8 @@ import torch
 
 from genmodels.models import unet_torch, vae_keras, vae_torch
 from genmodels.models.conversion import to_arrays
-from genmodels.training import checkpoint
+from genmodels.training import Settings, checkpoint
+from genmodels.training.torch import train
 
 pytestmark = pytest.mark.keras
 
@@ -174,6 +175,61 @@ def test_a_checkpoint_of_another_model(folder):
     with pytest.raises(ValueError, match="one of this"):
         unet_torch.fit(unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0), X, checkpoint=folder,
                        **{"learning_rate": 4e-3, **RUN})
+
+
+def test_a_checkpoint_of_other_data_or_of_another_loss(folder, tmp_path):
+    with pytest.raises(ValueError, match="with data="):
+        vae_torch.fit(make(vae_torch), X + 0.5 * (X < 0.5), checkpoint=folder, **RUN)
+    with pytest.raises(ValueError, match="with likelihood=bernoulli, got likelihood=gaussian-p"):
+        vae_torch.fit(make(vae_torch, likelihood="bernoulli"), X, checkpoint=folder, **RUN)
+    unets = [unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0) for _ in range(2)]
+    run = {**RUN, "num_steps": 2, "checkpoint": tmp_path / "unet"}
+    unet_torch.fit(unets[0], X, **run)
+    with pytest.raises(ValueError, match=r"with loss=UNet\.elbo_loss, got loss=UNet\.sim"):
+        unet_torch.fit(unets[1], X, loss="elbo", **run)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_checkpoint_of_a_model_with_other_layers(layers, tmp_path):
+    x = np.random.default_rng(0).random((9, 3))
+
+    def run(num_layers):
+        model = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(num_layers)))
+        before = [weight.detach().clone() for weight in model.parameters()]
+        try:
+            train(model, (x,), lambda batch: {"loss": model(batch.data[0]).sum(dim=1)},
+                  Settings(num_steps=2, progress=False, checkpoint=tmp_path))
+        finally:
+            assert num_layers == 2 or all(map(torch.equal, before, model.parameters()))
+
+    run(2)
+    with pytest.raises(ValueError, match="checkpoint must be one of this model"):
+        run(layers)
+
+
+def test_numbers_of_numpy_are_settings(tmp_path):
+    history = vae_torch.fit(make(vae_torch), X, checkpoint=tmp_path, progress=False,
+                            num_steps=np.int64(3), batch_size=np.int32(16), seed=np.uint8(1),
+                            learning_rate=np.float32(0.01))
+    assert history.num_steps == 3
+
+
+def test_a_checkpoint_never_holds_weights_that_are_no_numbers(tmp_path):
+    """The loss of step 100 is finite, its gradient is not: seen when the weights are copied."""
+    x, weight = np.ones((8, 1)), torch.nn.Linear(1, 1)
+
+    def batch_loss(batch):
+        loss = weight(batch.data[0])[:, 0] ** 2
+        return {"loss": loss, "objective": loss.mean() * (np.inf if batch.step == 99 else 1)}
+
+    for num_steps in (100, 300):
+        settings = Settings(num_steps=num_steps, progress=False,
+                            checkpoint=tmp_path / str(num_steps))
+        with pytest.raises(FloatingPointError, match=r"of step 0 again.*another folder"):
+            train(weight, (x,), batch_loss, settings)
+        assert torch.isfinite(weight.weight).all()
+        state, run = checkpoint.read(settings.checkpoint)
+        assert run["num_steps"] == 0 and all(map(np.isfinite, state["weights"].values()))
 
 
 @pytest.mark.parametrize("wrong", [3, ["a"], b"a"])

@@ -144,8 +144,8 @@ def run(num_examples: int, batch_size: int, num_epochs: int,
         seed: int) -> Iterator[tuple[Array, History]]:
     """Yield the rows of each step, and the history; what is sent back is recorded as the loss."""
     settings = Settings(num_epochs=num_epochs, batch_size=batch_size, seed=seed, progress=False)
-    history = begin(None, None, num_examples, settings)
-    with steps(history, settings, draw=None, place=np.array, get_state=dict,
+    history = begin(None, None, (np.zeros(num_examples),), len, settings)
+    with steps(history, settings, draw=None, place=np.array, get_state=lambda: {"weights": {}},
                set_state=lambda state: None) as remaining:
         for (chosen,) in remaining:
             loss = yield chosen, history

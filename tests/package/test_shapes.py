@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from genmodels.models import iwae_torch, unet_keras, unet_torch, vae_keras, vae_torch
+from genmodels.models import iwae_torch, trained, unet_keras, unet_torch, vae_keras, vae_torch
 from genmodels.models.conversion import copy_weights, to_arrays
+from genmodels.training import Settings
+from genmodels.training import keras as keras_training
+from genmodels.training import torch as torch_training
 
 pytestmark = pytest.mark.keras
 
@@ -183,6 +186,37 @@ def test_what_is_saved_in_keras_comes_back_with_its_shape(tmp_path):
             np.testing.assert_array_equal(to_arrays(again)[name], array)
 
 
+def test_a_shape_of_three_axes_is_converted_as_it_is():
+    in_torch, in_keras = (vae.MLPVAE(2, 8, shape=(2, 3, 4), likelihood="gaussian")
+                          for vae in VAES.values())
+    copy_weights(in_torch, in_keras)
+    x, noise = RNG.normal(size=(5, 2, 3, 4)), RNG.normal(size=(5, 2))
+    for ours, theirs in zip(in_torch.elbo_terms(x, noise), in_keras.elbo_terms(x, noise)):
+        np.testing.assert_allclose(as_numpy(ours), as_numpy(theirs), rtol=1e-5, atol=1e-6)
+
+
+def test_unlike_edges_or_likelihoods_are_no_copies(tmp_path):
+    plain, periodic = (vae_torch.ConvVAE(shape=(8, 8), periodic=value) for value in (False, True))
+    with pytest.raises(ValueError, match="periodic is False in source and True in target"):
+        copy_weights(plain, periodic)
+    trained.save(plain, "plain", {}, tmp_path)
+    trained.load(vae_torch.ConvVAE(shape=(8, 8)), "plain", tmp_path)
+    for other, what in ((periodic, "periodic=False"), (vae_torch.ConvVAE(
+            shape=(8, 8), likelihood="gaussian"), "likelihood=bernoulli")):
+        with pytest.raises(ValueError, match=f"model must have {what}"):
+            trained.load(other, "plain", tmp_path)
+
+
+def test_layers_of_keras_know_that_they_are_trained():
+    """Dropout of everything: the loss is that of zeros."""
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+    outer = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.999999), inner])
+    history = keras_training.train(
+        outer, (np.ones((8, 3)),), lambda batch: {"loss": outer(batch.data[0])[:, 0] ** 2},
+        Settings(num_steps=1, progress=False))
+    assert history["loss"] == [0.0]
+
+
 # Bad input --------------------------------------------------------------------------------------
 
 WRONG_SHAPES = [(0, TypeError), ((), TypeError), ("ab", TypeError), ((8, 0), ValueError),
@@ -223,3 +257,32 @@ def test_data_that_do_not_fit_the_likelihood(vae, likelihood, spoil, error, mess
 def test_likelihoods_that_there_are_not(vae, wrong):
     with pytest.raises(ValueError, match="likelihood must be one of 'bernoulli'"):
         vae.MLPVAE(likelihood=wrong)
+
+
+@pytest.mark.parametrize("train", [torch_training.train, keras_training.train])
+@pytest.mark.parametrize(("data", "error"), [
+    (np.ones((4, 3)), TypeError), ((), TypeError), (([[1.0]],), TypeError),
+    ((np.ones((4, 3)), np.ones((5, 3))), ValueError), ((np.ones((0, 3)),), ValueError)])
+def test_data_that_are_no_examples(train, data, error):
+    with pytest.raises(error, match="data must"):
+        train(None, data, dict, Settings(num_steps=1))
+
+
+def bad_loss(name):
+    weight = torch.nn.Linear(3, 1)
+    losses = {"no dictionary": lambda batch: weight(batch.data[0])[:, 0],
+              "no loss": lambda batch: {"kl": weight(batch.data[0])[:, 0]},
+              "a matrix": lambda batch: {"loss": weight(batch.data[0])},
+              "a mean": lambda batch: {"loss": weight(batch.data[0]).mean()},
+              "an objective for each": lambda batch: {"loss": weight(batch.data[0])[:, 0],
+                                                      "objective": weight(batch.data[0])[:, 0]}}
+    return weight, losses[name]
+
+
+@pytest.mark.parametrize(("name", "error"), [
+    ("no dictionary", TypeError), ("no loss", TypeError), ("a matrix", ValueError),
+    ("a mean", ValueError), ("an objective for each", ValueError)])
+def test_what_batch_loss_must_return(name, error):
+    model, batch_loss = bad_loss(name)
+    with pytest.raises(error, match="batch_loss must return"):
+        torch_training.train(model, (np.ones((4, 3)),), batch_loss, Settings(num_steps=1))

@@ -26,7 +26,7 @@ from genmodels.validate import is_a, plain_array
 
 Model = Any  # a VAE of vae_torch or vae_keras, a UNet of unet_torch or unet_keras
 
-__all__ = ["copy_weights", "from_arrays", "to_arrays"]
+__all__ = ["copy_weights", "description", "from_arrays", "to_arrays"]
 
 # PyTorch's names of the layers that have weights, in Keras's order; the heads have equal names.
 TORCH_NAMES = {
@@ -107,7 +107,7 @@ def copy_weights(source: Model, target: Model) -> None:
     Raises TypeError if one of the two is none that `to_arrays` knows; ValueError if they have
     unlike architectures or sizes, naming what differs, or if a weight of source is not finite.
     """
-    ours, theirs = _description(source, "source"), _description(target, "target")
+    ours, theirs = description(source, "source"), description(target, "target")
     differing = [f"{what} is {ours[what]} in source and {theirs[what]} in target"
                  for what in ours if what in theirs and ours[what] != theirs[what]]
     if differing:
@@ -139,16 +139,18 @@ def _identify(model: Model, argument: str) -> tuple[str, str]:
                     f"got {got}")
 
 
-def _description(model: Model, argument: str) -> dict[str, Any]:
+def description(model: Model, argument: str = "model") -> dict[str, Any]:
     """What must be equal in both models for `copy_weights`, by the name that a user knows."""
     _, architecture = _identify(model, argument)
     if architecture == "UNet":
         return {"architecture": architecture, "channels": model.channels,
-                "num_labels": model.num_labels}
+                "num_labels": model.num_labels, "pixels": model.pixels, "periodic": model.periodic}
     if architecture == "Classifier":
         return {"architecture": architecture}
     description = {"architecture": architecture, "latent_dim": model.latent_dim,
                    "shape": model.shape, "likelihood": model.likelihood}
+    if hasattr(model, "periodic"):
+        description["periodic"] = model.periodic
     if architecture == "MLPVAE":
         description["hidden_dim"] = len(to_arrays(model)["decoder.0.bias"])
     return description
@@ -160,6 +162,7 @@ def _description(model: Model, argument: str) -> dict[str, Any]:
 def _keras_weights(model: Model) -> Iterator[tuple[str, Any, Callable[[np.ndarray], np.ndarray]]]:
     """Triples (PyTorch's name, Keras's variable, function to PyTorch's layout), in order."""
     _, architecture = _identify(model, "model")
+    of_images = architecture == "ConvVAE"
     if architecture == "UNet":  # its layers have PyTorch's names, in PyTorch's order
         suffixes = {"bias": "bias", "beta": "bias"}  # all others are called weight
         for variable in model.weights:
@@ -174,7 +177,8 @@ def _keras_weights(model: Model) -> Iterator[tuple[str, Any, Callable[[np.ndarra
         for before, layer, after in zip([None, *layers], layers, [*layers[1:], None]):
             if layer.weights:
                 name = next(names)
-                to_torch = partial(_to_torch, before=before, after=after)
+                to_torch = partial(_to_torch, before=before if of_images else None,
+                                   after=after if of_images else None)
                 yield f"{part}.{name}.weight", layer.kernel, to_torch
                 yield f"{part}.{name}.bias", layer.bias, to_torch
 

@@ -147,6 +147,8 @@ def check_labels(labels: Any, n: int | None = None, num_labels: int = 10) -> np.
 
     Raises TypeError or ValueError unless they are that.
     """
+    if num_labels == 0:
+        raise ValueError("labels must be None for a network with num_labels=0")
     labels = plain_array(labels, "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")

@@ -19,7 +19,13 @@ from genmodels.models.vae_torch import VAE, Array, Encoder
 from genmodels.training.history import Batch, History, Settings
 from genmodels.training.torch import train
 from genmodels.training.torch_tensors import check_precise_weights, without_autocast
-from genmodels.validate import check_examples, check_positive_int, check_seed, plain_array
+from genmodels.validate import (
+    check_examples,
+    check_positive_int,
+    check_seed,
+    check_shape,
+    plain_array,
+)
 
 __all__ = ["BinaryVAE", "History", "binarise", "fit", "log_weights", "surrogate_loss"]
 
@@ -41,6 +47,7 @@ class BinaryVAE(VAE):
                  mean_image: Array | None = None, shape: tuple[int, ...] = DIGITS):
         check_positive_int(latent_dim, "latent_dim")
         check_positive_int(hidden_dim, "hidden_dim")
+        shape = check_shape(shape)
         if mean_image is not None:
             if tuple(getattr(mean_image, "shape", ())) != tuple(shape):
                 raise ValueError(f"mean_image must have shape {tuple(shape)}, got "
@@ -140,6 +147,8 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
     errors, are those of `vae_torch.fit`. No nats are free here.
     """
     check_examples(images, "images", model.shape, 0, 1)
+    if model.likelihood == "spins":
+        raise ValueError("model must have a likelihood of zeros and ones, got 'spins'")
     check_positive_int(num_importance_samples, "num_importance_samples")
     settings = Settings(**{"batch_size": 100, **settings})
     generator = None
@@ -157,6 +166,7 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
         return {"loss": -bound, "log_likelihood": expected, "kl": expected - bound,
                 "objective": objective}
 
+    batch_loss.__qualname__ = f"L_{num_importance_samples}"  # a checkpoint of another is refused
     return train(model, (images,), batch_loss, settings, history=history)
 
 

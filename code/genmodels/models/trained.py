@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from genmodels.models.conversion import from_arrays, to_arrays
+from genmodels.models.conversion import description, from_arrays, to_arrays
 
 FOLDER = Path(__file__).parent / "weights"
 
@@ -67,6 +67,11 @@ def load(model, name: str, folder: Path = FOLDER) -> None:
     if type(model).__name__ != expected["model"]:
         raise ValueError(f"model must be a {expected['model']} for the weights {name!r}, "
                          f"got {type(model).__name__}")
+    ours = _plain(description(model))
+    for what, theirs in expected.get("description", {}).items():
+        if ours.get(what) != theirs:
+            raise ValueError(f"model must have {what}={theirs} for the weights {name!r}, "
+                             f"got {ours.get(what)}")
     from_arrays(model, arrays)
 
 
@@ -82,8 +87,14 @@ def save(model, name: str, card: dict[str, Any], folder: Path = FOLDER) -> None:
         if not np.all(np.isfinite(arrays[key])):
             raise ValueError(f"model has weights in {key} that are not finite in float16")
     data = safetensors.numpy.save(arrays)
-    card = {"model": type(model).__name__, **card, "sha256": hashlib.sha256(data).hexdigest()}
+    card = {"model": type(model).__name__, "description": _plain(description(model)), **card,
+            "sha256": hashlib.sha256(data).hexdigest()}
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.safetensors").write_bytes(data)
     (folder / f"{name}.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n",
                                          encoding="utf-8")
+
+
+def _plain(described: dict[str, Any]) -> dict[str, Any]:
+    """A description as JSON returns it, without the architecture, which may be of a framework."""
+    return json.loads(json.dumps({k: v for k, v in described.items() if k != "architecture"}))

@@ -83,7 +83,7 @@ def norm(name: str) -> layers.Layer:
 class ResidualBlock(layers.Layer):
     """The input (n, h, w, num_in), plus what two convolutions make of it: (n, h, w, num_out).
 
-    The layers have the names of PyTorch's, and are made in its order: `transfer` relies on both.
+    The layers have the names of PyTorch's, and are made in its order: `conversion` relies on both.
     """
 
     def __init__(self, num_in: int, num_out: int, periodic: bool = False, dtype=None, **kwargs):

@@ -64,7 +64,9 @@ def read(folder: str | Path) -> tuple[State, dict[str, Any]] | None:
         return None
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        version, files = run.pop("version"), run.pop("files")
+        version, files = int(run.pop("version")), run.pop("files")
+        for name in ("num_steps", "seconds", "sums", "terms"):
+            run[name]
         names = {part: next(name for name in files if name.startswith(part)) for part in PARTS}
     except (ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
         raise ValueError(f"checkpoint must be a folder that training wrote, but {path} is "

@@ -3,7 +3,23 @@
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_device", "check_optimizer", "check_precise", "check_weights", "cpu_has_bfloat16"]
+__all__ = ["check_data", "check_device", "check_optimizer", "check_precise", "check_weights",
+           "cpu_has_bfloat16"]
+
+
+def check_data(data: Any) -> int:
+    """The number of examples; raises TypeError or ValueError unless each array has as many rows."""
+    if not isinstance(data, tuple | list) or not data:
+        raise TypeError(f"data must be a tuple of arrays, got {type(data).__name__}")
+    for i, array in enumerate(data):
+        if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+            raise TypeError(f"data must be a tuple of arrays or tensors, got "
+                            f"{type(array).__name__} in data[{i}]")
+    sizes = [int(array.shape[0]) if len(array.shape) else 0 for array in data]
+    if len(set(sizes)) > 1 or not sizes[0]:
+        raise ValueError(f"data must have one row for each example in every array, and one example "
+                         f"at least, got {sizes} rows")
+    return sizes[0]
 
 
 def check_optimizer(history: Any, num_steps: int) -> None:

@@ -76,6 +76,11 @@ class Settings:
         if not isinstance(self.checkpoint, str | Path | None):
             raise TypeError("checkpoint must be the path of a folder or None, "
                             f"got {self.checkpoint!r}")
+        for name in ("num_epochs", "num_steps", "batch_size", "seed"):  # no numbers of NumPy
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, int(getattr(self, name)))
+        if rate is not None:
+            object.__setattr__(self, "learning_rate", float(rate))
 
     @property
     def peak(self) -> float:
@@ -89,14 +94,14 @@ class Batch(NamedTuple):
     data: tuple  # of each array of the data its rows (n, …)
     noise: tuple  # what was drawn for them, (n, …) each
     free_nats: Any  # of each latent dimension at this step, a scalar
-    step: int  # steps done before this one
+    step: int | None  # steps done before this one; None in Keras, which compiles batch_loss
 
 
 Draw = Callable[[np.random.Generator, "History", range], tuple[np.ndarray, ...]]
 
 
 def normal(*shape: int) -> Draw:
-    """What `train` draws by default: for each example standard normal numbers of this shape."""
+    """A `draw` for `train`: for each example standard normal numbers of this shape."""
     def draw(rng: np.random.Generator, history: "History", steps: range):
         noise = rng.standard_normal((history.num_examples, *shape), dtype=np.float32)
         return (noise[steps.start * history.batch_size:steps.stop * history.batch_size],)
@@ -127,6 +132,7 @@ class History:
     _sums: dict = field(default_factory=dict, repr=False)  # of each term in this epoch
     _pending: list = field(default_factory=list, repr=False)
     _failed_step: int | None = field(default=None, repr=False)
+    _of_run: dict = field(default_factory=dict, repr=False)  # what a checkpoint must be of
     _steps_cut_short: int = field(default=0, repr=False)  # perhaps done, but not counted
 
     def __getitem__(self, name: str) -> list[float]:

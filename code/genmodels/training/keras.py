@@ -51,7 +51,7 @@ def train(model: keras.Model, data: tuple[Array, ...],
         values are not known.
     All else, and the errors, are those of `training.torch.train`.
     """
-    history = begin(history, model, len(data[0]), settings)
+    history = begin(history, model, data, batch_loss, settings)
     device = prepare(model, history, settings)
     get = lambda: get_state(model, history.optimizer)  # noqa: E731
     put = lambda state: set_state(model, history.optimizer, state)  # noqa: E731
@@ -87,7 +87,8 @@ class Step(keras.Model):
         self.trained, self.batch_loss = model, batch_loss
         self.built = True  # the model has its weights
 
-    def call(self, batch: tuple) -> dict[str, Tensor]:
+    def call(self, batch: tuple, training: bool | None = None) -> dict[str, Tensor]:
+        # With the argument, Keras tells the layers within, as dropout, that this is training.
         return self.batch_loss(Batch(*batch, step=None))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -4,6 +4,7 @@
 tidily. One step, in PyTorch or in Keras, stands in `training.torch` and `training.keras`.
 """
 
+import hashlib
 import signal
 import threading
 import time
@@ -15,21 +16,24 @@ import numpy as np
 from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
 
 from genmodels.training.checkpoint import State, read, write
+from genmodels.training.checks import check_data
 from genmodels.training.history import Draw, History, Settings
-from genmodels.validate import is_a
+from genmodels.validate import is_a, plain_array
 
 __all__ = ["begin", "check_terms", "resume", "steps"]
 
 STEPS_BETWEEN_COPIES = 100  # of the weights, to return to when a loss is NaN, and for a checkpoint
 
 
-def begin(history: History | None, model: Any, num_examples: int, settings: Settings) -> History:
+def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable,
+          settings: Settings) -> History:
     """The history to go on with: the given one, if it can be extended, or a new one.
 
     Its schedule spans the steps to come; a run that was interrupted and now goes to the end it
     would have had keeps its schedule.
     Raises TypeError or ValueError, naming what does not fit.
     """
+    num_examples = check_data(data)
     same = {"num_examples": num_examples, "batch_size": settings.batch_size, "seed": settings.seed}
     if history is None:
         history = History(model=model, **same)
@@ -47,6 +51,11 @@ def begin(history: History | None, model: Any, num_examples: int, settings: Sett
            else (done // per_epoch + settings.num_epochs) * per_epoch)
     if end != history.schedule[1]:
         history.schedule = done, end
+    if settings.checkpoint is not None:
+        history._of_run = {
+            "model": type(model).__qualname__, "likelihood": getattr(model, "likelihood", None),
+            "loss": getattr(batch_loss, "__qualname__", type(batch_loss).__qualname__),
+            "data": [hashlib.sha256(plain_array(array).tobytes()).hexdigest() for array in data]}
     return history
 
 
@@ -54,7 +63,7 @@ def described(history: History, settings: Settings) -> dict[str, Any]:
     """What must be equal in a checkpoint and in the run that goes on from it."""
     return {"schedule": list(history.schedule), "num_examples": history.num_examples,
             "batch_size": history.batch_size, "seed": history.seed, "recipe": settings.recipe,
-            "learning_rate": settings.peak}
+            "learning_rate": settings.peak, **history._of_run}
 
 
 def resume(history: History, settings: Settings, get_state: Callable[[], State],
@@ -74,7 +83,10 @@ def resume(history: History, settings: Settings, get_state: Callable[[], State],
     if run["num_steps"] < history.num_steps:
         raise ValueError(f"checkpoint must not be older than the history, which has "
                          f"{history.num_steps} steps, got {run['num_steps']}")
-    for name, array in get_state()["weights"].items():
+    ours = get_state()["weights"]
+    if surplus := sorted(state["weights"].keys() - ours.keys()):
+        raise ValueError(f"checkpoint must be one of this model, which has no {surplus[0]}")
+    for name, array in ours.items():
         theirs = state["weights"].get(name)
         if theirs is None or theirs.shape != array.shape or theirs.dtype != array.dtype:
             raise ValueError(
@@ -106,6 +118,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
     stop = threading.Event()
     copies = []  # the last two: (steps done, state, fields of the history)
     step_under_way = False
+    elsewhere = "" if settings.checkpoint is None else ", with another folder for the checkpoint"
 
     def hold_back(signum, frame):
         if stop.is_set():
@@ -114,6 +127,9 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
 
     def keep():
         state, progress = get_state(), history.progress()
+        if copies and not all(np.isfinite(array).all() for array in state["weights"].values()):
+            history._failed_step = history.num_steps  # its loss was finite, its gradient was not
+            check()
         copies[:] = [*copies[-1:], (history.num_steps, state, progress)]
         if settings.checkpoint is not None:
             spent = history.seconds + time.perf_counter() - start
@@ -131,10 +147,10 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
         set_state(state)
         history.return_to(progress)
         raise FloatingPointError(
-            f"the loss was NaN or infinite at step {failed}; the model and the history are "
-            f"those of step {history.num_steps} again. " + (
-                "A lower learning_rate may help." if good else "It was the first step of this "
-                "call: the weights that the model had before gave this loss."))
+            f"the loss or its gradient was NaN or infinite at step {failed}; the model and the "
+            f"history are those of step {history.num_steps} again. " + (
+                f"A lower learning_rate may help{elsewhere}." if good else "It was the first step "
+                "of this call: the weights that the model had before gave this loss."))
 
     def each():
         nonlocal step_under_way
@@ -165,8 +181,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
                     check()
                     keep()
         check()
-        if settings.checkpoint is not None:
-            keep()
+        keep()
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGINT, hold_back) if in_main_thread else None

@@ -52,7 +52,7 @@ def train(model: nn.Module, data: tuple[Array, ...],
     step if a term is NaN or infinite: the model then has its last good weights, at most 100 steps
     old.
     """
-    history = begin(history, model, len(data[0]), settings)
+    history = begin(history, model, data, batch_loss, settings)
     optimizer = prepare(model, history, settings)
     get = lambda: get_state(model, optimizer)  # noqa: E731
     put = lambda state: set_state(model, optimizer, state)  # noqa: E731
