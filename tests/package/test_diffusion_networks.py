@@ -203,7 +203,7 @@ def test_what_is_saved_comes_back_in_either_framework(unet, tmp_path):
     same(to_arrays(model), {name: array.astype(np.float16).astype(np.float32)
                             for name, array in saved.items()})
     assert trained.card("small", tmp_path)["model"] == "UNet"
-    with pytest.raises(ValueError, match="must have shape"):
+    with pytest.raises(ValueError, match=r"must have channels=\[8, 16, 8\]"):
         trained.load(unet.UNet(), "small", tmp_path)
 
 
