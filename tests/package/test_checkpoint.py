@@ -64,7 +64,7 @@ def test_a_run_that_was_killed_equals_one_that_was_not(vae, step, tmp_path, monk
     expected = vae.fit(whole, X, **RUN)
     killed_at(step, vae, make(vae), tmp_path, monkeypatch)
     assert json.loads((tmp_path / "checkpoint.json").read_text())["num_steps"] == step // 100 * 100
-    model = make(vae, )  # of a new process
+    model = make(vae)  # of a new process
     history = vae.fit(model, X, checkpoint=tmp_path, **RUN)
     equal(vae, model, whole)
     assert history.num_steps == 250
@@ -113,6 +113,8 @@ def test_kill_9_at_a_random_step(framework, tmp_path):
         process.wait()
         process.stdout.close()
         survived += 1
+    assert survived  # else nothing was killed
+    print(f"{framework}: killed {survived} times")
     subprocess.run([*command, str(tmp_path / "killed"), str(num_steps)], check=True)
     with (np.load(tmp_path / "whole/weights.npz") as whole,
           np.load(tmp_path / "killed/weights.npz") as killed):

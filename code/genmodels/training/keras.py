@@ -8,6 +8,7 @@ The same code runs on TensorFlow and on PyTorch: set the environment variable KE
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -53,10 +54,10 @@ def train(model: keras.Model, data: tuple[Array, ...],
     """
     history = begin(history, model, data, batch_loss, settings)
     device = prepare(model, history, settings)
-    get = lambda: get_state(model, history.optimizer)  # noqa: E731
-    put = lambda state: set_state(model, history.optimizer, state)  # noqa: E731
+    of_run = model, history.optimizer
+    get, put = partial(get_state, *of_run), partial(set_state, *of_run)
     resume(history, settings, get, put)
-    place = lambda array: placed(model, array)  # noqa: E731
+    place = partial(placed, model)
     with device, without_autocast(), autocast(model, in_bfloat16, settings) as precision:
         data = tuple(place(array) for array in data)
         one_step = None

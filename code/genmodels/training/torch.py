@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -54,14 +55,13 @@ def train(model: nn.Module, data: tuple[Array, ...],
     """
     history = begin(history, model, data, batch_loss, settings)
     optimizer = prepare(model, history, settings)
-    get = lambda: get_state(model, optimizer)  # noqa: E731
-    put = lambda state: set_state(model, optimizer, state)  # noqa: E731
+    get, put = partial(get_state, model, optimizer), partial(set_state, model, optimizer)
     resume(history, settings, get, put)
     weight = next(model.parameters())
     data = tuple(place(weight, array) for array in data)
     networks = autocast(weight, settings)
     with (without_autocast(weight),  # the user's would reach the gradient, too
-          steps(history, settings, draw=draw, place=lambda array: place(weight, array),
+          steps(history, settings, draw=draw, place=partial(place, weight),
                 get_state=get, set_state=put) as remaining):
         for rows, *noise in remaining:
             step = history.num_steps
