@@ -1,4 +1,4 @@
-"""MNIST digits as arrays, and the check that every model makes of the images it is given.
+"""MNIST digits as arrays, and the check that images are like them.
 
 MNIST is by Y. LeCun, C. Cortes and C. Burges (CC BY-SA 3.0).
 """

@@ -131,7 +131,8 @@ def reconstructions(model: Any, images: Any, num_images: int = 10) -> Figure:
     figure, axes = _figure(height=0.1 + 2 * 0.82 * WIDTH / num_images)  # the rest is text
     _draw(axes, image_grid(both, num_images))
     axes.set_xticks([])
-    axes.set_yticks([14, 42], ["original", "reconstructed"])
+    height = both.shape[1]
+    axes.set_yticks([height / 2, 3 * height / 2], ["original", "reconstructed"])
     axes.tick_params(length=0, labelsize=TICK_SIZE)
     return figure
 

@@ -30,6 +30,10 @@ def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
     features, others = _features("features", features), _features("others", others)
     if others.shape[1] != features.shape[1]:
         raise ValueError(f"others has shape {others.shape}, expected (m, {features.shape[1]})")
+    for name, points in (("features", features), ("others", others)):
+        if len(points) <= points.shape[1]:
+            raise ValueError(f"{name} has {len(points)} rows, expected more than its "
+                             f"{points.shape[1]} columns")
     means = features.mean(axis=0), others.mean(axis=0)
     # With Σ = RᵀR, the part of the covariances is the smallest ‖R_1 − U R_2‖² of all orthogonal U,
     # and U = W Vᵀ is the best for R_1 R_2ᵀ = W S Vᵀ. A sum of squares does not become negative.
@@ -50,7 +54,7 @@ def precision_and_recall(real: ArrayLike, made: ArrayLike,
     than num_neighbours members, or num_neighbours is not a positive integer.
     """
     check_positive_int(num_neighbours, "num_neighbours")
-    real, made = _features("real", real, 0), _features("made", made, 0)
+    real, made = _features("real", real), _features("made", made)
     if made.shape[1] != real.shape[1]:
         raise ValueError(f"made has shape {made.shape}, expected (m, {real.shape[1]})")
     for name, points in (("real", real), ("made", made)):
@@ -67,11 +71,8 @@ def precision_and_recall(real: ArrayLike, made: ArrayLike,
     return float(precision), float(recall)
 
 
-def _features(name: str, value: ArrayLike, above: int | None = None) -> Array:
+def _features(name: str, value: ArrayLike) -> Array:
     value = finite_array(name, value)
     if value.ndim != 2 or value.shape[1] == 0:
         raise ValueError(f"{name} has shape {value.shape}, expected (n, k)")
-    if len(value) <= (value.shape[1] if above is None else above):
-        raise ValueError(f"{name} has {len(value)} rows, expected more than its "
-                         f"{value.shape[1]} columns")
     return value

@@ -202,6 +202,15 @@ def test_samples_refuses(rows, columns, name):
         plotting.samples(FakeModel(), rows, columns, seed=0)
 
 
+def test_names_of_the_rows_stand_in_their_middle():
+    class Same:
+        def reconstruct(self, x):
+            return x
+
+    figure = plotting.reconstructions(Same(), np.zeros((3, 8, 12)), 3)
+    np.testing.assert_array_equal(figure.axes[0].get_yticks(), [4, 12])
+
+
 def make_history(num_epochs):
     kl = np.linspace(3, 6, num_epochs)
     log_likelihood = np.linspace(-300, -150, num_epochs)

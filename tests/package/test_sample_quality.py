@@ -131,3 +131,10 @@ def test_bad_input(digits):
         classifier_torch.fit(Classifier(), images, np.arange(3), num_steps=1)
     with pytest.raises(ValueError, match="labels must lie"):
         classifier_torch.fit(Classifier(), images, np.arange(8, 12), num_steps=1)
+
+
+def test_sets_that_are_too_small_are_told_their_own_limit():
+    with pytest.raises(ValueError, match="real has 0 members, expected more than num_neighbours"):
+        precision_and_recall(np.zeros((0, 5)), np.zeros((9, 5)))
+    with pytest.raises(ValueError, match="others has 5 rows, expected more than its 5 columns"):
+        frechet_distance(np.zeros((9, 5)), np.zeros((5, 5)))
