@@ -174,7 +174,7 @@ def test_a_checkpoint_of_another_model(folder):
     for model in (make(vae_torch, latent_dim=3), make(vae_torch).double()):
         with pytest.raises(ValueError, match=r"one of this model, with "):
             vae_torch.fit(model, X, checkpoint=folder, **RUN)
-    with pytest.raises(ValueError, match="one of this"):
+    with pytest.raises(ValueError, match="with model=UNet, got model=MLPVAE"):
         unet_torch.fit(unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0), X, checkpoint=folder,
                        **{"learning_rate": 4e-3, **RUN})
 

@@ -81,8 +81,8 @@ def test_N2_the_gradient_of_the_bound(num_samples):
     generator = torch.Generator().manual_seed(0)
     gradients = []
     for _ in range(400 if num_samples > 1 else 2):
-        loss, total, _ = surrogate_loss(model, x, noise, generator)
-        torch.testing.assert_close(total, bound.detach())
+        loss, bounds_of_x, _ = surrogate_loss(model, x, noise, generator)
+        torch.testing.assert_close(bounds_of_x, bound.detach())
         gradients.append(torch.autograd.grad(loss, weight)[0])
     gradients = torch.stack(gradients)
     if num_samples == 1:

@@ -38,7 +38,7 @@ from genmodels.training.keras_tensors import (
 )
 from genmodels.training.steps import begin, check_terms, resume, steps
 
-__all__ = ["prepare", "train"]
+__all__ = ["train"]
 
 
 def train(model: keras.Model, data: tuple[Array, ...],

@@ -82,7 +82,6 @@ def without_autocast():
         if keras.backend.backend() == "torch":
             import torch
 
-            from genmodels.training.torch_tensors import available_devices
             for kind in {device.split(":")[0] for device in available_devices()}:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
