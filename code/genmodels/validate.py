@@ -69,12 +69,16 @@ def is_a(value: Any, name: str) -> bool:
     return any(f"{cls.__module__}.{cls.__qualname__}" == name for cls in type(value).__mro__)
 
 
-def check_positive_int(value, name: str) -> None:
-    """Raises TypeError or ValueError, naming the argument, unless value is an integer ≥ 1."""
+def check_positive_int(value: Any, name: str) -> int:
+    """The integer ≥ 1 as Python's: Keras and JSON take no NumPy integers, and small ones wrap.
+
+    Raises TypeError or ValueError, naming the argument, unless value is one.
+    """
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be a positive integer, got {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
 
 
 def check_seed(seed: Any) -> None:
@@ -102,11 +106,10 @@ def check_shape(shape: Any, multiple: int = 1) -> tuple[int, ...]:
     if not isinstance(shape, tuple | list) or not shape:
         raise TypeError(f"shape must be a tuple of positive integers such as (16, 16), "
                         f"got {shape!r}")
-    for size in shape:
-        check_positive_int(size, "each size in shape")
+    shape = tuple(check_positive_int(size, "each size in shape") for size in shape)
     if multiple > 1 and (len(shape) != 2 or any(size % multiple for size in shape)):
-        raise ValueError(f"shape must be two multiples of {multiple}, got {tuple(shape)}")
-    return tuple(int(size) for size in shape)
+        raise ValueError(f"shape must be two multiples of {multiple}, got {shape}")
+    return shape
 
 
 def check_examples(x: Any, name: str, shape: tuple[int, ...], low: float = -math.inf,
@@ -136,5 +139,6 @@ def check_examples(x: Any, name: str, shape: tuple[int, ...], low: float = -math
         raise ValueError(f"{name} holds NaN or infinity, first at {tuple(map(int, place))}; "
                          f"{expected}")
     if smallest < low or largest > high:
-        hint = " (divide by 255)" if low <= smallest and 1 < largest <= 255 and high == 1 else ""
+        grey = (low, high) == (0, 1) and smallest >= 0 and largest <= 255
+        hint = " (divide by 255)" if grey else ""
         raise ValueError(f"{name} has values from {smallest:g} to {largest:g}; {expected}{hint}")

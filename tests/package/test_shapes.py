@@ -69,6 +69,7 @@ def test_N1_the_likelihood_is_that_of_torch_distributions(vae, name, x, likeliho
     ours = as_numpy(model._log_likelihood(model._tensor(x), model.decoder(model._tensor(h))))
     size = math.prod(x.shape[1:])
     eps = float(np.finfo(np.float32).eps)
+    # Float32: the worst-case rounding of a sum of terms of one sign; some roundings of a mean.
     np.testing.assert_allclose(ours, expected.sum(dim=(1, 2)), rtol=size * eps)
     np.testing.assert_allclose(as_numpy(model.decode(h)), mean, rtol=0, atol=16 * eps)
 
@@ -88,7 +89,7 @@ def test_both_frameworks_have_the_same_terms(name, arguments, x, likelihood):
         np.testing.assert_allclose(as_numpy(ours), as_numpy(theirs), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("vae", VAES.values(), ids=VAES)
+@each_vae
 def test_a_periodic_vae_knows_no_edge(vae):
     """Shifted by four sites, the least that its strides allow, everything is shifted."""
     x = RNG.normal(size=(3, 16, 12))
@@ -96,6 +97,7 @@ def test_a_periodic_vae_knows_no_edge(vae):
     wide = make(vae, "ConvVAE", x, "gaussian")
     for each, same in ((model, True), (wide, False)):
         deviations = [shift_of_decoder(vae, each), shift_of_encoder(vae, each, x)]
+        # Float32 rounding of activations of the size 1; what an edge changes is far larger.
         assert all((deviation < 1e-5) == same for deviation in deviations), deviations
 
 
@@ -162,6 +164,7 @@ def test_unets_of_both_frameworks_agree_and_a_periodic_one_knows_no_edge(periodi
             weight += 0.1 * torch.randn(weight.shape)
     copy_weights(in_torch, in_keras)
     estimate = in_torch.denoiser()(x, 0.3)
+    # x̂_0 is of the size 1, after some twenty layers in float32: roundings, not an edge.
     np.testing.assert_allclose(in_keras.denoiser()(x, 0.3), estimate, rtol=0, atol=1e-4)
     moved = in_torch.denoiser()(np.roll(x, 4, axis=1), 0.3)  # pooled twice
     assert (np.abs(moved - np.roll(estimate, 4, axis=1)).max() < 1e-4) == periodic
@@ -186,6 +189,15 @@ def test_what_is_saved_in_keras_comes_back_with_its_shape(tmp_path):
             np.testing.assert_array_equal(to_arrays(again)[name], array)
 
 
+@pytest.mark.parametrize("periodic", [True, False])
+def test_a_convolution_of_keras_comes_back_from_its_configuration(periodic):
+    layer = unet_keras.Convolution(4, 3, periodic)
+    again = unet_keras.Convolution.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert (again.wrap is not None) == periodic
+    assert again(np.zeros((1, 8, 4, 2))).shape == (1, 8, 4, 4)
+
+
 def test_a_shape_of_three_axes_is_converted_as_it_is():
     in_torch, in_keras = (vae.MLPVAE(2, 8, shape=(2, 3, 4), likelihood="gaussian")
                           for vae in VAES.values())
@@ -193,6 +205,22 @@ def test_a_shape_of_three_axes_is_converted_as_it_is():
     x, noise = RNG.normal(size=(5, 2, 3, 4)), RNG.normal(size=(5, 2))
     for ours, theirs in zip(in_torch.elbo_terms(x, noise), in_keras.elbo_terms(x, noise)):
         np.testing.assert_allclose(as_numpy(ours), as_numpy(theirs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+@pytest.mark.parametrize("number", [np.int64, np.uint8])
+def test_sizes_may_be_numbers_of_numpy(framework, number, tmp_path):
+    """As `labels.max() + 1` is one."""
+    unet, vae = UNETS[framework], VAES[framework]
+    model = unet.UNet(tuple(map(number, (8, 8, 8))), shape=(8, 8), num_labels=number(3))
+    assert np.all(np.isfinite(model.denoiser()(np.zeros((2, 8, 8)), 0.3)))
+    for each in (model, vae.MLPVAE(number(2), number(8), shape=(number(8), number(8))),
+                 vae.ConvVAE(number(2), shape=(number(8), number(8)))):
+        trained.save(each, "model", {}, tmp_path)
+        trained.load(each, "model", tmp_path)
+        if framework == "keras":
+            each.save(tmp_path / "model.keras")
+            assert keras.saving.load_model(tmp_path / "model.keras").shape == (8, 8)
 
 
 def test_unlike_edges_or_likelihoods_are_no_copies(tmp_path):
@@ -241,6 +269,7 @@ def test_shapes_that_a_model_cannot_take(make_model, wrong, error):
     ("gaussian", lambda x: np.where(np.arange(20)[:, None, None] == 3, np.nan, x), ValueError,
      r"NaN or infinity, first at \(3, 0, 0\)"),
     ("bernoulli", lambda x: 2 * x, ValueError, "values from"),
+    ("spins", lambda x: 2 * x, ValueError, r"expected floats in \[-1, 1\] of shape \(n, 8, 8\)$"),
     ("spins", lambda x: x / 2, ValueError, r"-1 or 1, got .* at \(0, 0, 0\)"),
     ("spins", lambda x: (x > 0.5) * 1.0, ValueError, r"-1 or 1, got 0")])
 def test_data_that_do_not_fit_the_likelihood(vae, likelihood, spoil, error, message):

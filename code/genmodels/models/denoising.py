@@ -31,6 +31,8 @@ def log_snr_at(tau):
 
 
 LOG_SNR_RANGE = float(log_snr_at(1.0)), float(log_snr_at(1e-3))  # −10.05, 9.12
+# ‖ε − ε̂‖² times this is on average in nats (Kingma et al., 2021).
+ELBO_WEIGHT = 0.5 * (LOG_SNR_RANGE[1] - LOG_SNR_RANGE[0])
 
 
 class Noise(NamedTuple):
@@ -75,12 +77,13 @@ def draw_epoch(shape: tuple[int, ...], loss: str, drop_labels: float) -> Draw:
     return draw
 
 
-def check_num_labels(num_labels: Any) -> None:
-    """Raises TypeError or ValueError unless num_labels is an integer ≥ 0."""
+def check_num_labels(num_labels: Any) -> int:
+    """The number as Python's. Raises TypeError or ValueError unless it is an integer ≥ 0."""
     if not isinstance(num_labels, numbers.Integral) or isinstance(num_labels, bool):
         raise TypeError(f"num_labels must be an integer, 0 or more, got {num_labels!r}")
     if num_labels < 0:
         raise ValueError(f"num_labels must be an integer, 0 or more, got {num_labels!r}")
+    return int(num_labels)
 
 
 def check_training_labels(labels: Any, n: int, num_labels: int) -> np.ndarray:
@@ -95,11 +98,6 @@ def labels_of(labels: Any, n: int, num_labels: int) -> np.ndarray:
     if labels is None:
         return np.full(n, num_labels)
     return check_labels(labels, n, num_labels)
-
-
-def loss_weight(loss: str) -> float:
-    """What ‖ε − ε̂‖² is multiplied by; for "elbo" its mean is then in nats (Kingma et al., 2021)."""
-    return 1.0 if loss == "simple" else 0.5 * (LOG_SNR_RANGE[1] - LOG_SNR_RANGE[0])
 
 
 def denoiser(predict_v: Callable, labels, batch_size: int, shape: tuple[int, ...],
@@ -170,11 +168,10 @@ def check_channels(channels: Any) -> tuple[int, int, int]:
     """Raises TypeError or ValueError unless channels are three positive multiples of 8."""
     if not isinstance(channels, (tuple, list)) or len(channels) != 3:
         raise ValueError(f"channels must be three multiples of 8, got {channels!r}")
-    for each in channels:
-        check_positive_int(each, "each of the channels")
+    channels = tuple(check_positive_int(each, "each of the channels") for each in channels)
     if any(each % 8 for each in channels):
         raise ValueError(f"channels must be three multiples of 8, got {channels!r}")
-    return tuple(channels)
+    return channels
 
 
 def grey_decoder(shares: ArrayLike) -> Callable[[np.ndarray, np.ndarray, float], np.ndarray]:

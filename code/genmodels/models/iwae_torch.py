@@ -45,14 +45,14 @@ class BinaryVAE(VAE):
 
     def __init__(self, latent_dim: int = 50, hidden_dim: int = 200,
                  mean_image: Array | None = None, shape: tuple[int, ...] = DIGITS):
-        check_positive_int(latent_dim, "latent_dim")
-        check_positive_int(hidden_dim, "hidden_dim")
+        latent_dim = check_positive_int(latent_dim, "latent_dim")
+        hidden_dim = check_positive_int(hidden_dim, "hidden_dim")
         shape = check_shape(shape)
         if mean_image is not None:
-            if tuple(getattr(mean_image, "shape", ())) != tuple(shape):
-                raise ValueError(f"mean_image must have shape {tuple(shape)}, got "
+            if tuple(getattr(mean_image, "shape", ())) != shape:
+                raise ValueError(f"mean_image must have shape {shape}, got "
                                  f"{getattr(mean_image, 'shape', mean_image)}")
-            check_examples(mean_image[None], "mean_image", tuple(shape), 0, 1)
+            check_examples(mean_image[None], "mean_image", shape, 0, 1)
         size = math.prod(shape)
         features = nn.Sequential(
             nn.Flatten(),
@@ -63,7 +63,7 @@ class BinaryVAE(VAE):
             nn.Linear(latent_dim, hidden_dim), nn.Tanh(),
             nn.Linear(hidden_dim, hidden_dim), nn.Tanh(),
             nn.Linear(hidden_dim, size),  # logits
-            nn.Unflatten(1, tuple(shape)),
+            nn.Unflatten(1, shape),
         )
         super().__init__(Encoder(features, hidden_dim, latent_dim), decoder, latent_dim, shape,
                          "bernoulli")

@@ -44,8 +44,7 @@ def check_data(x: Any, name: str, shape: tuple[int, ...], likelihood: str) -> No
 def check_density(x: Any, name: str, shape: tuple[int, ...], likelihood: str) -> None:
     """The same, and for Bernoulli pixels zeros and ones: others have no likelihood."""
     check_data(x, name, shape, likelihood)
-    values = plain_array(x)
-    if likelihood == "bernoulli" and not np.all((values == 0) | (values == 1)):
+    if likelihood == "bernoulli" and not np.all(((values := plain_array(x)) == 0) | (values == 1)):
         raise ValueError(f"{name} must hold zeros and ones, since a grey image has no likelihood "
                          "under Bernoulli pixels (see `iwae_torch.binarise`), got grey values")
 

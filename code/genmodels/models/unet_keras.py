@@ -18,6 +18,7 @@ import numpy as np
 from keras import layers, ops
 
 from genmodels.models.denoising import (
+    ELBO_WEIGHT,
     FREQUENCIES,
     check_channels,
     check_loss,
@@ -27,7 +28,6 @@ from genmodels.models.denoising import (
     draw_epoch,
     draw_noise,
     labels_of,
-    loss_weight,
 )
 from genmodels.models.likelihood import DIGITS
 from genmodels.models.vae_keras import Wrap, common_config, from_config
@@ -58,12 +58,16 @@ WIDTH = 32  # of the embedding of log SNR and label
 
 @keras.saving.register_keras_serializable(package="genmodels")
 class Convolution(layers.Conv2D):
-    """A convolution that keeps the size; beyond the edge are zeros, or the opposite edge."""
+    """A convolution that keeps the size; beyond the edge are zeros, or the opposite edge.
 
-    def __init__(self, filters: int, kernel_size: int, periodic: bool = False, **kwargs):
-        kwargs["padding"] = "valid" if periodic and kernel_size > 1 else "same"
+    periodic: for kernels of size 3, which reach one pixel beyond the edge.
+    """
+
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], periodic: bool = False,
+                 **kwargs):
+        kwargs["padding"] = "valid" if periodic else "same"
         super().__init__(filters, kernel_size, **kwargs)
-        self.wrap = Wrap(1, 1) if periodic and kernel_size == 3 else None
+        self.wrap = Wrap(1, 1) if periodic else None
 
     def get_config(self):
         return {**super().get_config(), "periodic": self.wrap is not None}
@@ -122,8 +126,8 @@ class UNet(keras.Model):
         with own_settings(dtype) as dtype:
             super().__init__(dtype=dtype, **kwargs)
             full, half, quarter = self.channels = check_channels(channels)
-            check_num_labels(num_labels)
-            self.shape, self.num_labels = check_shape(shape, 4), num_labels
+            self.num_labels = num_labels = check_num_labels(num_labels)
+            self.shape = check_shape(shape, 4)
             self.pixels, self.periodic = pixels, periodic
             self.level = keras.Sequential(
                 [layers.Dense(WIDTH, activation="silu", name="0"), layers.Dense(WIDTH, name="2")],
@@ -204,7 +208,7 @@ class UNet(keras.Model):
 
     def elbo_loss(self, batch: Batch) -> dict[str, Tensor]:
         """½ (γ_max − γ_min) ‖ε − ε̂‖² (n,), whose mean is a term of −ELBO, in nats."""
-        return {"loss": loss_weight("elbo") * self.simple_loss(batch)["loss"]}
+        return {"loss": ELBO_WEIGHT * self.simple_loss(batch)["loss"]}
 
     def _check(self, x: Array, name: str) -> None:
         check_examples(x, name, self.shape, *((0, 1) if self.pixels else ()))

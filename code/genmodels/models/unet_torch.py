@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from genmodels.models.denoising import (
+    ELBO_WEIGHT,
     FREQUENCIES,
     check_channels,
     check_loss,
@@ -24,7 +25,6 @@ from genmodels.models.denoising import (
     draw_epoch,
     draw_noise,
     labels_of,
-    loss_weight,
 )
 from genmodels.models.likelihood import DIGITS
 from genmodels.training.history import Batch, History, Settings
@@ -91,8 +91,8 @@ class UNet(nn.Module):
                  periodic: bool = False):
         super().__init__()
         full, half, quarter = self.channels = check_channels(channels)
-        check_num_labels(num_labels)
-        self.shape, self.num_labels = check_shape(shape, 4), num_labels
+        self.num_labels = num_labels = check_num_labels(num_labels)
+        self.shape = check_shape(shape, 4)
         self.pixels, self.periodic = pixels, periodic
         self.level = nn.Sequential(
             nn.Linear(2 * len(FREQUENCIES), WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
@@ -173,7 +173,7 @@ class UNet(nn.Module):
 
     def elbo_loss(self, batch: Batch) -> dict[str, torch.Tensor]:
         """½ (γ_max − γ_min) ‖ε − ε̂‖² (n,), whose mean is a term of −ELBO, in nats."""
-        return {"loss": loss_weight("elbo") * self.simple_loss(batch)["loss"]}
+        return {"loss": ELBO_WEIGHT * self.simple_loss(batch)["loss"]}
 
     def _check(self, x: Array, name: str) -> None:
         check_examples(x, name, self.shape, *((0, 1) if self.pixels else ()))

@@ -45,7 +45,6 @@ from genmodels.validate import check_positive_int, check_seed, check_shape
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
 
-
 def common_config(model: keras.Model) -> dict[str, Any]:
     """What `get_config` of all our models returns besides their sizes."""
     frozen = [i for i, weight in enumerate(model.weights) if not weight.trainable]
@@ -310,7 +309,7 @@ class ConvVAE(VAE):
 
     def __init__(self, latent_dim: int = 2, shape: tuple[int, int] = DIGITS,
                  likelihood: str = "bernoulli", periodic: bool = False, dtype=None, **kwargs):
-        check_positive_int(latent_dim, "latent_dim")
+        latent_dim = check_positive_int(latent_dim, "latent_dim")
         height, width = check_shape(shape, 4)
         quarter = (height // 4, width // 4, 64)
         with own_settings(dtype) as dtype:
@@ -350,8 +349,8 @@ class MLPVAE(VAE):
     def __init__(self, latent_dim: int = 8, hidden_dim: int = 512,
                  shape: tuple[int, ...] = DIGITS, likelihood: str = "gaussian-pixels",
                  dtype=None, **kwargs):
-        check_positive_int(latent_dim, "latent_dim")
-        check_positive_int(hidden_dim, "hidden_dim")
+        latent_dim = check_positive_int(latent_dim, "latent_dim")
+        hidden_dim = check_positive_int(hidden_dim, "hidden_dim")
         shape = check_shape(shape)
         with own_settings(dtype) as dtype:
             x = keras.Input(shape, name="x")

@@ -39,7 +39,6 @@ from genmodels.validate import check_positive_int, check_seed, check_shape
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
 
-
 class VAE(nn.Module):
     """Two networks, the shape of one example, and its likelihood p(x|h).
 
@@ -258,7 +257,7 @@ class ConvVAE(VAE):
 
     def __init__(self, latent_dim: int = 2, shape: tuple[int, int] = DIGITS,
                  likelihood: str = "bernoulli", periodic: bool = False):
-        check_positive_int(latent_dim, "latent_dim")
+        latent_dim = check_positive_int(latent_dim, "latent_dim")
         height, width = check_shape(shape, 4)
         quarter = (64, height // 4, width // 4)
         features = nn.Sequential(
@@ -291,9 +290,10 @@ class MLPVAE(VAE):
 
     def __init__(self, latent_dim: int = 8, hidden_dim: int = 512,
                  shape: tuple[int, ...] = DIGITS, likelihood: str = "gaussian-pixels"):
-        check_positive_int(latent_dim, "latent_dim")
-        check_positive_int(hidden_dim, "hidden_dim")
-        size = math.prod(check_shape(shape))
+        latent_dim = check_positive_int(latent_dim, "latent_dim")
+        hidden_dim = check_positive_int(hidden_dim, "hidden_dim")
+        shape = check_shape(shape)
+        size = math.prod(shape)
         features = nn.Sequential(
             nn.Flatten(),
             nn.Linear(size, hidden_dim), nn.ReLU(),
@@ -303,7 +303,7 @@ class MLPVAE(VAE):
             nn.Linear(latent_dim, hidden_dim), nn.ReLU(),
             nn.Linear(hidden_dim, size),
             nn.Tanh() if likelihood == "gaussian-pixels" else nn.Identity(),
-            nn.Unflatten(1, tuple(shape)),
+            nn.Unflatten(1, shape),
         )
         # The lecture's second head is log σ; ours is log_var = log σ² = 2 log σ, as in ConvVAE.
         super().__init__(Encoder(features, hidden_dim, latent_dim), decoder, latent_dim, shape,
