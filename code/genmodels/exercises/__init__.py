@@ -27,7 +27,6 @@ from genmodels.exercises.registry import CHAPTER_OF, Exercise, find
 
 __all__ = ["Feedback", "check", "evaluate", "judge", "time_limit"]
 
-STATUSES = ("right", "not yet", "stub", "error", "time-out")
 TIME_LIMIT = 10.0  # seconds that testing an answer may take
 
 
@@ -35,7 +34,7 @@ TIME_LIMIT = 10.0  # seconds that testing an answer may take
 class Feedback:
     """What `evaluate` says of an answer."""
 
-    status: str  # one of STATUSES
+    status: str  # "right", "not yet", "stub", "error" or "time-out"
     text: str
 
 

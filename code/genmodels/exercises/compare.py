@@ -307,7 +307,7 @@ def pattern(got: np.ndarray, expected: np.ndarray, error: Any = 0.0, relative: A
         return ": every sign is the other one"
     summand = np.mean(got.astype(float) - expected)
     with np.errstate(all="ignore"):
-        factor = np.sum(got * expected.astype(float)) / np.sum(expected.astype(float)**2)
+        factor = np.sum(got * expected) / np.sum(expected**2)
     by_summand, by_factor = agree(got, expected + summand), agree(got, factor * expected)
     if by_summand and not by_factor:
         return f": every value is off by the same summand, {summand:+.4g}"

@@ -371,7 +371,7 @@ def work() -> None:
     def tell(**message: Any) -> None:
         report.write(json.dumps({**message, "token": token}) + "\n")
 
-    load()
+    load()  # so that `protected` sees the checks of all chapters
     originals = protected()
     evaluate = own_copy()
     limit_memory(job["memory"])

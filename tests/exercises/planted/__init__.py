@@ -1,10 +1,10 @@
 """Right and wrong answers to the exercises, a module for each chapter.
 
-`PLANTED[name]` has right answers written differently from the reference solution, and wrong ones
-by what is wrong with them, each with a phrase that the feedback must contain, or None where the
-mistake has no message of its own. A cause that the feedback names must contain the phrase, so that
-no mistake is told the name of another. An answer is the source of a cell, or a `swap` of parts of
-`base`: a right answer, too, so that a chapter may write its solution anew.
+`PLANTED[name]` has a right answer as `base`, apart from the chapter's solution, which may be
+written anew; right answers that are written differently; and wrong ones by what is wrong with them,
+each with a phrase that the feedback must contain, or None where the mistake has no message of its
+own. A cause that the feedback names must contain the phrase, so that no mistake is told the name of
+another. An answer is the source of a cell, or a `swap` of parts of `base`.
 """
 
 from dataclasses import dataclass

@@ -293,7 +293,7 @@ def steps_to_wake(growth, steps):
     def largest(entries):
         return np.array([np.linalg.eigvalsh(entries(a, b))[-1] for a, b in cases])
 
-    compare(got, expected, what="the largest eigenvalues r", tested=names, error=1e-10, mistakes={
+    compare(got, expected, what="the largest eigenvalues r", tested=names, mistakes={
         "This is the other eigenvalue, the direction into the dead point.":
             np.array([curvature(a, b)[0] for a, b in cases]),
         "This is the criterion for a saddle, λ/σ² against 1, and not how fast it is left.":

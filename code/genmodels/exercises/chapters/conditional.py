@@ -120,7 +120,7 @@ def conditional_bound(answer):
                 tested="logits [800, -800, 3]")
     compare(bound(y, logits, mean, log_var), likelihood, what="the bound, nats",
             tested="a prior that equals Q, where the divergence is 0",
-            error=1e-6)  # its summands, of size 1, cancel
+            error=1e-6)  # summands of size 1 cancel, each with its rounding
 
 
 @exercise(
@@ -417,6 +417,7 @@ def regression_loses(gain, error):
     })
     paired = difference.std(ddof=1) / math.sqrt(n)
     latent = difference + regression
+    # 1e-3: again for probabilities to three digits
     compare(error, paired, what="error, nats per answer", relative=1e-3, mistakes={
         "This is measured on y_train. The figure of a model is that of y_test.":
             gains(train).std(ddof=1) / math.sqrt(n),

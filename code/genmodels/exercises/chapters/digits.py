@@ -353,8 +353,9 @@ def frechet_floor(distances, power):
             within = np.mean([each.var(ddof=1) for each in calls])
             # If all pairs are independent, the ratio of the two follows F of 15 and 1584 degrees of
             # freedom (200,000 draws of distances agree down to a tail of 1e-4, though distances
-            # are not quite normal), which exceeds 3.82 once in a million times. A set in all pairs
-            # makes it 30 times as large, and of sixteen calls hardly ever less than 3.82.
+            # are not quite normal), which exceeds 3.82 once in a million times. Distances that
+            # share a set have, to lowest order, the correlation ¼: a set in all pairs makes the
+            # ratio (100/4 + ¾)/¾ = 34 times as large, hardly ever less than 3.82.
             need(between < 3.82 * within, f"{tested}the means of {PAIRS} distances in "
                  f"{len(calls)} calls vary more than those of independent pairs: is a set used in "
                  "more than one pair?")

@@ -68,8 +68,7 @@ def bound_error_bar(answer):
             log_w.std(ddof=1) / math.sqrt(log_w.size),
         "This is √n from the number of samples: the error bar is one over the n data points.":
             per_point.std(ddof=1) / math.sqrt(S),
-        "This is the error bar of the ELBO, not of L_K.":
-            sem(log_w.mean(axis=1)),
+        "This is the error bar of the ELBO, not of L_K.": sem(log_w.mean(axis=1)),
         "This is one number for each data point: the spread over the samples. The error bar comes "
         "from the spread over the data points.": groups.std(axis=1, ddof=1) / math.sqrt(S // K),
     })
@@ -89,8 +88,7 @@ def bound_error_bar(answer):
              "largest one is taken out.")
         compare(bound, per_point.mean() + shift, what="the mean of L_K, nats", tested=tested)
         # float32 rounds a log weight of 2000 by 1e-4
-        compare(error, sem(per_point), what="the standard error", tested=tested,
-                error=1e-3)
+        compare(error, sem(per_point), what="the standard error", tested=tested, error=1e-3)
 
 
 @exercise(

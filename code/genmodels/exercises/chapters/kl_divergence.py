@@ -38,7 +38,7 @@ def kl_diagonal(answer):
                 gaussian.kl_to_standard_normal(mean, log_var),
                 what="the divergence, nats", tested=f"log_var = {extreme:g} everywhere")
     at_prior = ask(answer, mean=np.zeros((2, 3)), log_var=np.zeros((2, 3)))
-    need(np.all(np.abs(at_prior) < 1e-6),
+    need(np.all(np.abs(at_prior) < 1e-6),  # ones cancel, perhaps in float32
          f"of the prior from itself it must be 0, and came out as {show(at_prior)}.")
 
 
@@ -87,7 +87,8 @@ def kl_monte_carlo(answer):
             estimate, error = map(number, parts(result, *names), names)
             compare(estimate, mean, what="the estimate, nats", tested=tested,
                     error=5 * std / np.sqrt(n), mistakes=mistakes)
-            # a variance estimated from n terms has the relative error sqrt((kurtosis − 1)/n)
+            # A variance estimated from n terms has the relative error sqrt((kurtosis − 1)/n), its
+            # root has half of that, and five of these are granted.
             compare(error, std / np.sqrt(n), what="the standard error, nats", tested=tested,
                     relative=2.5 * np.sqrt((kurtosis - 1) / n),
                     mistakes=error_mistakes(error, mistakes.terms))
@@ -333,6 +334,6 @@ def kl_heavy_tails(infinite, estimate, standard_error):
          "the numerator of the ratio?")
     compare(estimate, mean, what="the estimate, nats", tested=f"n = {n:,}",
             error=5 * std / np.sqrt(n))
-    # a variance estimated from n terms has the relative error sqrt((kurtosis − 1)/n)
+    # five standard errors of the root of a variance, as for kl-monte-carlo
     compare(standard_error, std / np.sqrt(n), what="the standard error, nats",
             tested=f"n = {n:,}", relative=2.5 * np.sqrt((kurtosis - 1) / n))

@@ -333,7 +333,9 @@ def guided_ode_variance(answer):
         got = number(ask(answer, c2=c2, s2=s2, w=w), "the variance")
         need(got > 0, f"with c² = {c2}, s² = {s2}, w = {w}: your variance is {got:.4g}, and a "
              "variance is positive.")
-        if not agree(got, right, 1e-7):  # a solver's error, below
+        # 1e-7: of a solver, `quad` or that of an answer; 1e-4: of an answer that solves the
+        # equation of the SDE less finely
+        if not agree(got, right, 1e-7):
             need(not agree(got, sde(c2, s2, w), 1e-4), f"with c² = {c2}, s² = {s2}, w = {w}: this "
                  "is the variance of the SDE; the ODE, without noise, ends elsewhere.")
         precision = (1 - w) / c2 + w / s2

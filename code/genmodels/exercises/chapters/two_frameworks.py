@@ -277,7 +277,7 @@ def initial_gain(predicted, measured):
     expected = np.array([n_in * variance(rule, n_in, n_out) / 2 for rule, n_in, n_out in cases])
     widths = np.array([(n_in, n_out) for _, n_in, n_out in cases])
     keras = np.array([rule == "Keras" for rule, *_ in cases])
-    compare(table, expected, what="the predicted gains", error=1e-6,
+    compare(table, expected, what="the predicted gains", error=1e-6,  # more than the grid's
             tested="Keras, then PyTorch, each with widths 400 → 100, 100 → 400 and 250 → 250",
             mistakes={
                 "What the ReLU takes away is missing.": 2 * expected,
@@ -346,6 +346,7 @@ def single_weights(measured):
         got = np.array([number(ask(measured, rule=rule, x=np.array([[2.0, 0.0, 0.0]]), n_out=1,
                                    rng=rng), "a gain") for _ in range(draws)])
         tested, squares = f"{rule}'s rule, x = [[2, 0, 0]], n_out = 1", got / (3 * limit**2)
+        # 1e-5: a square of float32 numbers, if the weights are drawn as such
         need(squares.max() < 1 + 1e-5, f"tested with {tested}: a gain of {got.max():.4g} needs a "
              f"weight of {np.sqrt(got.max() / 3):.4g}, and U(−a, a) has none above a = "
              f"{limit:.4g}.")
