@@ -29,7 +29,7 @@ help:
 	@echo "make check CHAPTER=elbo    run one chapter: its notebook, its exercises and its page"
 	@echo "make lab         open the chapters in JupyterLab"
 	@echo "make student     write the chapters without solutions to _build/student, and a zip of them"
-	@echo "make weights     train the weights in code/genmodels/weights (full digits)"
+	@echo "make weights     train the weights in code/genmodels/models/weights (full digits)"
 	@echo "make bench       time training and the lecture's programs (full digits)"
 	@echo "make lint        check the style of the code"
 	@echo "make clean       delete what was built (rm -r .venv deletes the environment)"
@@ -82,5 +82,6 @@ lint: $(INSTALLED)
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache code/*.egg-info
+	rm -f $(addprefix chapters/appendix/,api.md exercises.md identities.md)
 	find code tests scripts book chapters benchmarks -name __pycache__ -prune -exec rm -rf {} +
 	find chapters -name .ipynb_checkpoints -prune -exec rm -rf {} +

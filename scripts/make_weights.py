@@ -1,4 +1,4 @@
-"""Train the weights in code/genmodels/weights, and write a card for each.
+"""Train the weights in code/genmodels/models/weights, and write a card for each.
 
     python scripts/make_weights.py [NAME ...]
 
@@ -145,7 +145,7 @@ def measure_losses(model, test_images: np.ndarray, test_labels: np.ndarray) -> d
         "num_examples": len(test_images),
         "noise_with_seed": TEST_SEED,
         "losses": [row(loss, unet_torch.loss_terms(model, test_images, test_labels, loss=loss,
-                                                        seed=TEST_SEED))
+                                                   seed=TEST_SEED))
                    for loss in ("simple", "elbo")],
     }
 
