@@ -1,5 +1,7 @@
 """`make check CHAPTER=…` knows the chapters and builds a page of one of them."""
 
+import subprocess
+
 import pytest
 import yaml
 
@@ -31,8 +33,12 @@ def test_the_page_is_that_of_the_book_alone_and_without_outputs(tmp_path, monkey
     assert config["parse"] == book["parse"] and config["html"] == book["html"]
 
 
-def test_the_tests_of_a_chapter_are_in_files_that_exist():
+def test_the_tests_of_a_chapter_are_chosen_in_every_file_and_no_others():
+    """Or `make check` would pass without them: the cells of the notebook are always chosen."""
     command = check.test_command(check.chapter_named("elbo"))
-    files = [part for part in command if part.endswith((".py", ".ipynb")) and " " not in part]
-    assert [file.rpartition("/")[2] for file in files] == [
-        "elbo.ipynb", "test_exercises.py", "test_exercise_list.py", "test_notebooks.py"]
+    listed = subprocess.run([*command, "--collect-only"], cwd=notebooks.ROOT, check=True,
+                            capture_output=True, text=True).stdout
+    chosen = [line for line in listed.splitlines() if "::" in line]
+    assert {line.partition("::")[0].rpartition("/")[2] for line in chosen} == {
+        "elbo.ipynb", "test_exercises.py", "test_exercise_list.py", "test_notebooks.py"}
+    assert all("elbo" in line for line in chosen)
