@@ -2,7 +2,7 @@
 
 A chapter reaches the modules of `genmodels` that its cells import, those that these import, and so
 on. Imports are read from the syntax tree, also where they stand inside functions; nothing is
-executed. The tests of the answers to exercises are found by the name of the chapter: it reaches its
+executed. The style of the figures counts for each of them. The tests of the answers to exercises are found by the name of the chapter: it reaches its
 own, whatever module finds them.
 """
 
@@ -87,7 +87,7 @@ class Package:
     def files_reached(self, chapter: Path) -> list[Path]:
         """Return the files of the modules that a notebook reaches, and the data these read."""
         names = self.reached(chapter)
-        files = {self.files[name] for name in names}
+        files = {self.files[name] for name in names} | set(self.code.glob("genmodels/*.mplstyle"))
         for name in names & DATA.keys():
             files |= {path for path in (self.code / DATA[name]).iterdir() if path.is_file()}
         return sorted(files)

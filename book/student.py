@@ -25,6 +25,10 @@ def write(folder: Path) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     pages.write()  # the notebooks link to them
     written = []
+    for source in notebooks.CHAPTERS.glob("*/figures/*.svg"):
+        path = folder / source.relative_to(notebooks.CHAPTERS)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, path)
     for source in [*notebooks.notebooks(), *notebooks.plain_pages()]:
         path = folder / source.relative_to(notebooks.CHAPTERS)
         path.parent.mkdir(parents=True, exist_ok=True)

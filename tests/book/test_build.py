@@ -126,6 +126,7 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
     ("models/conversion.py", {"how_good", "digits", "two_frameworks"}),  # by other modules, too
     ("models/weights/vae-1.json", {"how_good", "digits"}),
     ("validate.py", set(CHAPTERS)),
+    ("course.mplstyle", set(CHAPTERS)),
 ])
 def test_a_change_of_a_file_reaches_these_chapters(code, file, expected):
     before = sums(code)
@@ -153,7 +154,8 @@ def test_every_data_file_of_the_package_belongs_to_a_module():
     """Or a change of it would leave old outputs in the book."""
     package = dependencies.CODE / "genmodels"
     data = {path.parent for path in package.rglob("*")
-            if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts}
+            if path.is_file() and path.suffix not in (".py", ".mplstyle")
+            and "__pycache__" not in path.parts}
     assert data == {dependencies.CODE / folder for folder in dependencies.DATA.values()}
     assert dependencies.DATA.keys() <= dependencies.Package().files.keys()
 
