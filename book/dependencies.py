@@ -2,8 +2,8 @@
 
 A chapter reaches the modules of `genmodels` that its cells import, those that these import, and so
 on. Imports are read from the syntax tree, also where they stand inside functions; nothing is
-executed. The style of the figures counts for each of them. The tests of the answers to exercises are found by the name of the chapter: it reaches its
-own, whatever module finds them.
+executed. The style of the figures counts for each of them. The tests of the answers to exercises
+are found by the name of the chapter: it reaches its own, whatever module finds them.
 """
 
 import ast
