@@ -247,17 +247,17 @@ def user_files(digits):
 
 
 @pytest.mark.parametrize(("case", "reason"), [
-    ("empty", "no .npz archive"),
-    ("truncated", "no .npz archive"),
-    ("text", "no .npz archive"),
-    ("a single array", "no .npz archive"),
-    ("one pixel altered", "x_test is uint8 of shape (7, 28, 28) with MD5"),
-    ("labels altered", "y_train is uint8 of shape (300,) with MD5"),
+    ("empty", "must be an .npz archive"),
+    ("truncated", "must be an .npz archive"),
+    ("text", "must be an .npz archive"),
+    ("a single array", "must be an .npz archive"),
+    ("one pixel altered", "got uint8 of shape (7, 28, 28) with MD5"),
+    ("labels altered", "got uint8 of shape (300,) with MD5"),
     ("a part missing", "y_test is not a file in the archive"),
-    ("floats", "x_train is float64 of shape (300, 28, 28)"),
-    ("signed", "y_test is int8 of shape (7,)"),
-    ("flat images", "x_test is uint8 of shape (7, 784)"),
-    ("too few labels", "y_test is uint8 of shape (6,)"),
+    ("floats", "got float64 of shape (300, 28, 28)"),
+    ("signed", "got int8 of shape (7,)"),
+    ("flat images", "got uint8 of shape (7, 784)"),
+    ("too few labels", "got uint8 of shape (6,)"),
     ("pickled", "Object arrays"),
 ])
 def test_damaged_user_file_is_an_error_with_path_and_checksums(
@@ -270,7 +270,7 @@ def test_damaged_user_file_is_an_error_with_path_and_checksums(
     message = str(error.value)
     assert str(path) in message and reason in message
     assert hashlib.sha256(path.read_bytes()).hexdigest() in message
-    assert f"expected, for the file that Keras publishes: {datasets.KERAS_SHA256}" in message
+    assert f"of the one that Keras publishes: {datasets.KERAS_SHA256}" in message
 
 
 @pytest.mark.skipif(USER_FILE in (None, "", "bundled"), reason="needs the full set")
@@ -389,36 +389,36 @@ def test_check_images_accepts_floats_from_0_to_1(framework, dtype):
 
 @frameworks
 @pytest.mark.parametrize(("images", "error", "message"), [
-    (np.zeros((2, 28, 28), np.uint8), TypeError, r"dtype uint8.*divide by 255"),
-    (np.zeros((2, 28, 28), np.int64), TypeError, "dtype int64"),
-    (np.zeros((2, 28, 28), bool), TypeError, "dtype bool"),
-    (np.zeros((2, 784)), ValueError, r"shape \(2, 784\)"),
-    (np.zeros((28, 28)), ValueError, r"shape \(28, 28\)"),
-    (np.zeros((2, 1, 28, 28)), ValueError, r"shape \(2, 1, 28, 28\)"),
-    (np.zeros((2, 28, 27)), ValueError, r"shape \(2, 28, 27\)"),
-    (np.zeros((0, 28, 28)), ValueError, r"shape \(0, 28, 28\).*n at least 1"),
+    (np.zeros((2, 28, 28), np.uint8), TypeError, r"got uint8 \(divide by 255\)"),
+    (np.zeros((2, 28, 28), np.int64), TypeError, "got int64"),
+    (np.zeros((2, 28, 28), bool), TypeError, "got bool"),
+    (np.zeros((2, 784)), ValueError, r"got \(2, 784\)"),
+    (np.zeros((28, 28)), ValueError, r"got \(28, 28\)"),
+    (np.zeros((2, 1, 28, 28)), ValueError, r"got \(2, 1, 28, 28\)"),
+    (np.zeros((2, 28, 27)), ValueError, r"got \(2, 28, 27\)"),
+    (np.zeros((0, 28, 28)), ValueError, r"with n at least 1, got \(0, 28, 28\)"),
     (np.full((2, 28, 28), np.nan), ValueError, "NaN or infinity"),
     (np.full((2, 28, 28), np.inf), ValueError, "NaN or infinity"),
     (np.full((2, 28, 28), -np.inf), ValueError, "NaN or infinity"),
-    (np.linspace(0, 255, 1568).reshape(2, 28, 28), ValueError, "from 0 to 255.*divide by 255"),
+    (np.linspace(0, 255, 1568).reshape(2, 28, 28), ValueError, r"from 0 to 255 \(divide by 255\)"),
     (np.linspace(-0.5, 0.5, 1568).reshape(2, 28, 28), ValueError, r"from -0\.5 to 0\.5"),
-    (np.linspace(0, 300, 1568).reshape(2, 28, 28), ValueError, r"from 0 to 300; [^;]*28\)$"),
+    (np.linspace(0, 300, 1568).reshape(2, 28, 28), ValueError, "from 0 to 300$"),
 ])
 def test_check_images_refuses(framework, images, error, message):
     with pytest.raises(error, match=f"x_batch .*{message}") as raised:
         check_images(make(framework, images), name="x_batch")
-    assert "expected floats in [0, 1] of shape (n, 28, 28)" in str(raised.value)
+    assert "must be floats in [0, 1] of shape (n, 28, 28)" in str(raised.value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_check_images_finds_a_single_bad_value(value):
     images = np.zeros((50, 28, 28), np.float32)
     images[31, 4, 15] = value
-    with pytest.raises(ValueError, match="images holds NaN or infinity"):
+    with pytest.raises(ValueError, match=r"first at \(31, 4, 15\)"):
         check_images(images)
 
 
 @pytest.mark.parametrize("images", [[[0.0] * 28] * 28, None, "digits", 0.5])
 def test_check_images_refuses_what_is_no_array(images):
-    with pytest.raises(TypeError, match=f"images is a {type(images).__name__}"):
+    with pytest.raises(TypeError, match=f"got a {type(images).__name__}"):
         check_images(images)
