@@ -30,10 +30,20 @@ Denoiser = Callable[[Array, float], Array]
 Watcher = Callable[[int, Array], None]  # called with (t, x_t) after each step, also with (0, x_0)
 
 __all__ = ["ElboTerms", "NoiseSchedule", "ancestral", "convert", "ddim", "elbo_terms", "guided",
-           "langevin", "ode", "ode_log_likelihood"]
+           "langevin", "linear_log_alpha_bar", "ode", "ode_log_likelihood"]
 
 PARAMETERISATIONS = ("x0", "noise", "score", "v")
 LAST_LOG_ALPHA_BAR = -10.05  # of both schedules: the integral of 0.1 + 19.9 τ from 0 to 1, negated
+
+
+def linear_log_alpha_bar(tau: ArrayLike) -> Array:
+    """log α̅(τ) = −(0.1 τ + 9.95 τ²) of the linear schedule, τ in [0, 1], same shape as τ.
+
+    The noise is added at the rate 0.1 + 19.9 τ: the limit for many steps of Ho et al. (2020), whose
+    1000 steps have β_t from 1e-4 to 0.02.
+    """
+    tau = np.asarray(tau)
+    return -0.1 * tau + (LAST_LOG_ALPHA_BAR + 0.1) * tau**2
 
 
 class NoiseSchedule:
@@ -69,14 +79,12 @@ class NoiseSchedule:
 
     @classmethod
     def linear(cls, num_steps: int) -> "NoiseSchedule":
-        """α̅_t = exp(−0.1 τ − 9.95 τ²), τ = t/T: the noise is added at a rate linear in τ.
+        """α̅_t = exp(−0.1 τ − 9.95 τ²), τ = t/T: `linear_log_alpha_bar`, for any T.
 
-        The limit of Ho et al. (2020), whose T = 1000 steps have β_t from 1e-4 to 0.02, for any T.
         Raises TypeError or ValueError if num_steps is not a positive integer.
         """
         check_positive_int(num_steps, "num_steps")
-        tau = np.arange(1, num_steps + 1) / num_steps
-        return cls(np.exp(-0.1 * tau + (LAST_LOG_ALPHA_BAR + 0.1) * tau**2))
+        return cls(np.exp(linear_log_alpha_bar(np.arange(1, num_steps + 1) / num_steps)))
 
     @classmethod
     def cosine(cls, num_steps: int) -> "NoiseSchedule":
