@@ -828,31 +828,22 @@ def test_bad_denoiser(run):
         run(lambda x, alpha_bar: x + np.nan, np.zeros((3, 2)))
 
 
-@each_run
-@pytest.mark.parametrize("wrong", [None, "x", 1j, True])
-def test_a_denoiser_that_returns_no_real_numbers(run, wrong):
-    with pytest.raises(TypeError, match=r"denoiser must return real numbers, got "):
-        run(lambda x, alpha_bar: np.full(x.shape, wrong), np.zeros((3, 2)))
-
-
-@each_run
-def test_a_denoiser_that_returns_no_array(run):
-    with pytest.raises(TypeError, match="denoiser must return real numbers, got None"):
-        run(lambda x, alpha_bar: None, np.zeros((3, 2)))
-    with pytest.raises(TypeError, match="what denoiser returned must be an array, got rows"):
-        run(lambda x, alpha_bar: [[0.0, 0.0], [0.0], [0.0, 0.0]], np.zeros((3, 2)))
+@pytest.mark.parametrize(("wrong", "message"), [
+    (None, "denoiser must return real numbers, got None"),
+    (np.full((3, 2), "x"), "denoiser must return real numbers, got <U1"),
+    (np.full((3, 2), 1j), "denoiser must return real numbers, got complex128"),
+    (np.full((3, 2), True), "denoiser must return real numbers, got bool"),
+    ([[0.0, 0.0], [0.0], [0.0, 0.0]], "what denoiser returned must be an array, got rows"),
+])
+def test_a_denoiser_that_returns_no_real_numbers(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        diffusion.denoise(lambda *_: wrong, np.zeros((3, 2)), 0.5)
 
 
 @pytest.mark.parametrize(("wrong", "error", "message"), [
     (np.zeros((3, 1)), ValueError, r"shape \(3,\), got \(3, 1\)"),
-    (np.zeros((3, 3)), ValueError, r"shape \(3,\), got \(3, 3\)"),
-    (np.zeros((3, 2)), ValueError, r"shape \(3,\), got \(3, 2\)"),
-    (0.0, ValueError, r"shape \(3,\), got \(\)"),
-    (np.zeros(2), ValueError, r"shape \(3,\), got \(2,\)"),
     (np.array([0, np.nan, 0]), ValueError, "NaN"),
     (np.array([0, np.inf, 0]), ValueError, "infinity"),
-    (np.zeros(3, complex), TypeError, "real numbers, got complex128"),
-    (None, TypeError, "real numbers, got None"),
 ])
 def test_bad_divergences_and_decoders(wrong, error, message):
     x = np.zeros((3, 2))
@@ -896,7 +887,7 @@ def test_bad_settings_of_samplers():
         diffusion.ode_log_likelihood(gaussian_denoiser, gaussian_denoiser, np.zeros(3))
 
 
-@pytest.mark.parametrize("wrong", ["a", None, True, 1j, [0.1, 0.2]])
+@pytest.mark.parametrize("wrong", ["a", [0.1, 0.2]])
 def test_numbers_that_are_none_are_named(wrong):
     x, rng = np.zeros((3, 2)), np.random.default_rng(0)
     settings = {"alpha_bar": 0.5, "step_size": 0.1}

@@ -116,11 +116,10 @@ def test_precision_and_recall():
 
 def test_bad_input(digits):
     x = np.random.default_rng(0).normal(size=(20, 3))
-    for bad in (x[0], x[:3], np.full((20, 3), np.nan), np.zeros((20, 2))):
-        with pytest.raises(ValueError, match="others"):
+    for bad in (x[0], np.zeros((20, 2))):
+        with pytest.raises(ValueError, match="others must have shape"):
             frechet_distance(x, bad)
-    for bad in (x[0], x[:3], np.full((20, 3), np.nan), np.zeros((20, 2))):
-        with pytest.raises(ValueError, match="made"):
+        with pytest.raises(ValueError, match="made must have shape"):
             precision_and_recall(x, bad)
     with pytest.raises(TypeError, match="num_neighbours"):
         precision_and_recall(x, x, 2.0)
