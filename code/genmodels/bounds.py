@@ -59,9 +59,9 @@ def importance_weighted_bound(log_weights: ArrayLike, num_samples: int | None = 
     n, S = log_weights.shape
     K = S if num_samples is None else num_samples
     if not isinstance(K, numbers.Integral) or isinstance(K, bool):
-        raise TypeError(f"num_samples is {K!r}, expected an integer")
+        raise TypeError(f"num_samples must be an integer, got {K!r}")
     if K < 1 or S % K != 0:
-        raise ValueError(f"num_samples is {K}, expected a divisor of the {S} samples, at least 1")
+        raise ValueError(f"num_samples must be a divisor of the {S} samples, at least 1, got {K}")
     groups = log_weights.reshape(n, S // K, K)
     return np.mean(np.asarray(logsumexp(groups, axis=2)) - math.log(K), axis=1)
 
@@ -92,6 +92,6 @@ def _checked(log_weights: ArrayLike) -> Array:
     log_weights = finite_array("log_weights", log_weights)
     if log_weights.ndim != 2 or log_weights.size == 0:
         raise ValueError(
-            f"log_weights has shape {log_weights.shape}, expected (n, S), both at least 1"
+            f"log_weights must have shape (n, S), both at least 1, got {log_weights.shape}"
         )
     return log_weights

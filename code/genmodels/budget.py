@@ -23,5 +23,5 @@ def budget(*, quick: T, laptop: T, full: T) -> T:
     chosen = os.environ.get(VARIABLE) or DEFAULT
     if chosen not in choices:
         allowed = ", ".join(choices)
-        raise ValueError(f"{VARIABLE} is {chosen!r}; expected one of: {allowed}")
+        raise ValueError(f"{VARIABLE} must be one of {allowed}, got {chosen!r}")
     return choices[chosen]

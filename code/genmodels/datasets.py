@@ -127,14 +127,14 @@ def _read_asked(asked: str) -> dict[str, np.ndarray]:
         hint = "" if path.is_absolute() else (
             "; a relative path is sought in the working directory, for a notebook its own folder: "
             "give an absolute one")
-        raise FileNotFoundError(f"{VARIABLE} names {path.absolute()}, which is not a file{hint}")
+        raise FileNotFoundError(f"{VARIABLE} must name a file, got {path.absolute()}{hint}")
     try:
         return _verified(_read_npz(path))
     except ValueError as error:
         raise ValueError(
-            f"{VARIABLE} names {path.absolute()}, which is not the full MNIST set: {error}. "
-            f"SHA-256 of the file: {pooch.file_hash(path)}; "
-            f"expected, for the file that Keras publishes: {KERAS_SHA256}") from error
+            f"{VARIABLE} must name the full MNIST set, got {path.absolute()}: {error}; "
+            f"SHA-256 of the file: {pooch.file_hash(path)}, "
+            f"of the one that Keras publishes: {KERAS_SHA256}") from error
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -143,7 +143,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in IDX_MD5}
     except Exception as error:  # damage shows as one of a dozen types, from zipfile.BadZipFile on
-        raise ValueError(f"no .npz archive of {', '.join(IDX_MD5)} ({error})") from error
+        raise ValueError(f"the file must be an .npz archive of {', '.join(IDX_MD5)}, "
+                         f"got: {error}") from error
 
 
 def _read_idx(path: Path) -> np.ndarray:
@@ -159,8 +160,8 @@ def _verified(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
         found = hashlib.md5(header + array.tobytes(), usedforsecurity=False).hexdigest()
         if array.dtype != np.uint8 or found != expected:
-            raise ValueError(f"{key} is {array.dtype} of shape {array.shape} with MD5 {found} "
-                             f"in the IDX format; expected uint8 with MD5 {expected}")
+            raise ValueError(f"{key} must be uint8 with MD5 {expected} in the IDX format, "
+                             f"got {array.dtype} of shape {array.shape} with MD5 {found}")
     return arrays
 
 

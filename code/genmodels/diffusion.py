@@ -5,7 +5,7 @@
 
 The index t runs from 1 (almost data) to T (almost noise); α̅_0 = 1 stands for the data itself.
 
-A *denoiser* is any function (x, alpha_bar) -> x̂_0 that estimates E[x_0|x_t = x]: x (n, ...), a
+A denoiser is any function (x, alpha_bar) -> x̂_0 that estimates E[x_0|x_t = x]: x (n, ...), a
 noise level alpha_bar = α̅ in (0, 1), and a result of the shape of x. Since it is told the noise
 level and not the index, one denoiser serves every schedule and every number of steps. The samplers
 begin with `noise` (n, ...), standard normal, and return x_0 of that shape.
@@ -30,10 +30,20 @@ Denoiser = Callable[[Array, float], Array]
 Watcher = Callable[[int, Array], None]  # called with (t, x_t) after each step, also with (0, x_0)
 
 __all__ = ["ElboTerms", "NoiseSchedule", "ancestral", "convert", "ddim", "elbo_terms", "guided",
-           "langevin", "ode", "ode_log_likelihood"]
+           "langevin", "linear_log_alpha_bar", "ode", "ode_log_likelihood"]
 
 PARAMETERISATIONS = ("x0", "noise", "score", "v")
 LAST_LOG_ALPHA_BAR = -10.05  # of both schedules: the integral of 0.1 + 19.9 τ from 0 to 1, negated
+
+
+def linear_log_alpha_bar(tau: ArrayLike) -> Array:
+    """log α̅(τ) = −(0.1 τ + 9.95 τ²) of the linear schedule, τ in [0, 1], same shape as τ.
+
+    The noise is added at the rate 0.1 + 19.9 τ: the limit for many steps of Ho et al. (2020), whose
+    1000 steps have β_t from 1e-4 to 0.02.
+    """
+    tau = np.asarray(tau)
+    return -0.1 * tau + (LAST_LOG_ALPHA_BAR + 0.1) * tau**2
 
 
 class NoiseSchedule:
@@ -53,14 +63,14 @@ class NoiseSchedule:
     def __init__(self, alpha_bars: ArrayLike):
         alpha_bars = finite_array("alpha_bars", alpha_bars)
         if alpha_bars.ndim != 1 or alpha_bars.size == 0:
-            raise ValueError(f"alpha_bars has shape {alpha_bars.shape}, expected (T,), T ≥ 1")
+            raise ValueError(f"alpha_bars must have shape (T,), T ≥ 1, got {alpha_bars.shape}")
         if alpha_bars.min() <= 0 or alpha_bars.max() >= 1:
-            raise ValueError(f"alpha_bars runs from {alpha_bars.max()} to {alpha_bars.min()}, "
-                             "expected numbers between 0 and 1, both excluded")
+            raise ValueError("alpha_bars must lie between 0 and 1, both excluded, "
+                             f"got {alpha_bars.max()} to {alpha_bars.min()}")
         if np.any(np.diff(alpha_bars) >= 0):
             t = int(np.argmax(np.diff(alpha_bars) >= 0)) + 2
-            raise ValueError(f"alpha_bars must decrease strictly, but that of t = {t} is "
-                             f"{alpha_bars[t - 1]} after {alpha_bars[t - 2]}")
+            raise ValueError(f"alpha_bars must decrease strictly, got {alpha_bars[t - 1]} after "
+                             f"{alpha_bars[t - 2]} at t = {t}")
         if _are_single_steps(alpha_bars):
             raise ValueError("alpha_bars must be the products α_1 ⋯ α_t (numpy.cumprod), got what "
                              "looks like the α_t = 1 − β_t of single steps: after "
@@ -69,14 +79,12 @@ class NoiseSchedule:
 
     @classmethod
     def linear(cls, num_steps: int) -> "NoiseSchedule":
-        """α̅_t = exp(−0.1 τ − 9.95 τ²), τ = t/T: the noise is added at a rate linear in τ.
+        """α̅_t = exp(−0.1 τ − 9.95 τ²), τ = t/T: `linear_log_alpha_bar`, for any T.
 
-        The limit of Ho et al. (2020), whose T = 1000 steps have β_t from 1e-4 to 0.02, for any T.
         Raises TypeError or ValueError if num_steps is not a positive integer.
         """
         check_positive_int(num_steps, "num_steps")
-        tau = np.arange(1, num_steps + 1) / num_steps
-        return cls(np.exp(-0.1 * tau + (LAST_LOG_ALPHA_BAR + 0.1) * tau**2))
+        return cls(np.exp(linear_log_alpha_bar(np.arange(1, num_steps + 1) / num_steps)))
 
     @classmethod
     def cosine(cls, num_steps: int) -> "NoiseSchedule":
@@ -94,7 +102,7 @@ class NoiseSchedule:
 
     @property
     def num_steps(self) -> int:
-        """T."""
+        """Number of steps."""
         return len(self._alpha_bars) - 1
 
     def alpha_bar(self, t: int) -> float:
@@ -131,7 +139,7 @@ class NoiseSchedule:
         t = self._checked(t)
         x0, xt = finite_array("x0", x0), finite_array("xt", xt)
         if x0.shape != xt.shape:
-            raise ValueError(f"xt has shape {xt.shape}, expected that of x0, {x0.shape}")
+            raise ValueError(f"xt must have the shape of x0, {x0.shape}, got {xt.shape}")
         before, now = self.alpha_bar(t - 1), self.alpha_bar(t)
         alpha = now / before
         of_x0 = math.sqrt(before) * (1 - alpha) / (1 - now)
@@ -140,9 +148,9 @@ class NoiseSchedule:
 
     def _checked(self, t: int, first: int = 1) -> int:
         if not isinstance(t, numbers.Integral) or isinstance(t, bool):
-            raise TypeError(f"t is {t!r}, expected an integer")
+            raise TypeError(f"t must be an integer, got {t!r}")
         if not first <= t <= self.num_steps:
-            raise ValueError(f"t is {t}, expected {first} to {self.num_steps}")
+            raise ValueError(f"t must lie between {first} and {self.num_steps}, got {t}")
         return int(t)
 
 
@@ -176,11 +184,11 @@ def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
     """
     for name, which in (("given", given), ("wanted", wanted)):
         if which not in PARAMETERISATIONS:
-            raise ValueError(f"{name} is {which!r}, expected one of {PARAMETERISATIONS}")
+            raise ValueError(f"{name} must be one of {PARAMETERISATIONS}, got {which!r}")
     a, s = _signal_and_noise(alpha_bar)
     value, xt = finite_array("value", value), finite_array("xt", xt)
     if value.shape != xt.shape:
-        raise ValueError(f"value has shape {value.shape}, expected that of xt, {xt.shape}")
+        raise ValueError(f"value must have the shape of xt, {xt.shape}, got {value.shape}")
     match given:
         case "x0":
             x0, noise = value, (xt - a * value) / s
@@ -232,12 +240,12 @@ def elbo_terms(denoiser: Denoiser, schedule: NoiseSchedule, x0: ArrayLike,
     """
     x0 = finite_array("x0", x0)
     if x0.ndim < 2 or len(x0) == 0:
-        raise ValueError(f"x0 has shape {x0.shape}, expected (n, ...) with n at least 1")
+        raise ValueError(f"x0 must have shape (n, ...) with n at least 1, got {x0.shape}")
     T = schedule.num_steps
     times = range(2, T + 1) if times is None else list(times)
     for t in times:
         if schedule._checked(t) < 2:
-            raise ValueError(f"times holds {t}, expected indices from 2 to {T}")
+            raise ValueError(f"times must hold indices from 2 to {T}, got {t}")
 
     def noisy_and_denoised(t):
         mean, variance = schedule.forward_moments(x0, t)
@@ -248,7 +256,7 @@ def elbo_terms(denoiser: Denoiser, schedule: NoiseSchedule, x0: ArrayLike,
     reconstruction = _returned("decoder", decoder(x0.copy(), x0_hat, 1 / schedule.snr(1)),
                                (len(x0),))
     if np.any(np.isnan(reconstruction)):
-        raise ValueError("decoder returned NaN")
+        raise ValueError("decoder must return numbers, got NaN")
     mean, variance = schedule.forward_moments(x0, T)
     per_component = mean**2 + variance - 1 - math.log(variance)  # K3, twice
     prior_matching = 0.5 * per_component.reshape(len(x0), -1).sum(axis=1)
@@ -351,10 +359,10 @@ def ode_log_likelihood(denoiser: Denoiser, divergence: Denoiser, x0: ArrayLike, 
     """
     x0 = finite_array("x0", x0)
     if x0.ndim != 2 or x0.size == 0:
-        raise ValueError(f"x0 has shape {x0.shape}, expected (n, d), both at least 1")
+        raise ValueError(f"x0 must have shape (n, d), both at least 1, got {x0.shape}")
     start, end = finite_array("lambdas", lambdas, shape=(2,))
     if not -18 <= start < end <= 350:
-        raise ValueError(f"lambdas is {lambdas}, expected two increasing numbers, −18 to 350")
+        raise ValueError(f"lambdas must be two increasing numbers, −18 to 350, got {lambdas}")
     n, d = x0.shape
 
     def velocity(lam, state):
@@ -385,7 +393,7 @@ def langevin(denoiser: Denoiser, alpha_bar: float, start: ArrayLike, rng: np.ran
     x = finite_array("start", start)
     check_positive_int(num_steps, "num_steps")
     if _number("step_size", step_size) <= 0:
-        raise ValueError(f"step_size is {step_size!r}, expected a positive number")
+        raise ValueError(f"step_size must be a positive number, got {step_size!r}")
     noise = rng.standard_normal(x.shape)
     for _ in tqdm(range(num_steps), desc="Langevin", leave=False, mininterval=0.5,
                   disable=not progress):
@@ -407,7 +415,7 @@ def guided(conditional: Denoiser, unconditional: Denoiser, weight: float) -> Den
     `denoise`.
     """
     if not isinstance(weight, numbers.Real) or not math.isfinite(weight):
-        raise ValueError(f"weight is {weight!r}, expected a finite number")
+        raise ValueError(f"weight must be a finite number, got {weight!r}")
 
     def denoiser(x, alpha_bar):
         x = plain_array(x, "x")
@@ -432,25 +440,26 @@ def denoise(denoiser: Denoiser, x: Array, alpha_bar: float) -> Array:
 def _returned(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     """A copy of what the user's function `name` returned: real numbers of this shape."""
     if value is None:
-        raise TypeError(f"{name} returned None, expected real numbers")
+        raise TypeError(f"{name} must return real numbers, got None")
     array = plain_array(value, f"what {name} returned")
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} returned dtype {array.dtype}, expected real numbers")
+        raise TypeError(f"{name} must return real numbers, got {array.dtype}")
     if array.shape != shape:
-        raise ValueError(f"{name} returned shape {array.shape}, expected {shape}")
+        raise ValueError(f"{name} must return the shape {shape}, got {array.shape}")
     # or all goes on in half precision, or in integers, which wrap
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
 def _require_finite(name: str, array: Array, alpha_bar: float) -> None:
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} returned NaN or infinity at alpha_bar = {alpha_bar:.3g}")
+        raise ValueError(f"{name} must return finite numbers, got NaN or infinity at "
+                         f"alpha_bar = {alpha_bar:.3g}")
 
 
 def _signal_and_noise(alpha_bar: float) -> tuple[float, float]:
     """√α̅ and √(1 − α̅)."""
     if not 0 < _number("alpha_bar", alpha_bar) < 1:
-        raise ValueError(f"alpha_bar is {alpha_bar!r}, expected a number in (0, 1)")
+        raise ValueError(f"alpha_bar must be a number in (0, 1), got {alpha_bar!r}")
     return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
 
@@ -480,11 +489,12 @@ def _flow(denoiser: Denoiser, lam: float, x: Array) -> Array:
 def _solve(velocity: Callable, start: float, end: float, state: Array, tolerance: float) -> Array:
     """The state at `end` of an ODE that has `state` at `start`."""
     if _number("tolerance", tolerance) <= 0:
-        raise ValueError(f"tolerance is {tolerance!r}, expected a positive number")
+        raise ValueError(f"tolerance must be a positive number, got {tolerance!r}")
     if start == end or state.size == 0:
         return state
     solution = solve_ivp(velocity, (start, end), state, method="RK45", rtol=tolerance,
                          atol=tolerance, t_eval=[end])
     if not solution.success:
-        raise ValueError(f"the solver gave up: {solution.message}")
+        raise ValueError("denoiser must give an ODE that the solver can follow, got: "
+                         f"{solution.message}")
     return solution.y[:, -1]

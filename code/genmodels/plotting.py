@@ -42,10 +42,10 @@ def image_grid(images: Any, num_columns: int) -> np.ndarray:
     """
     images = plain_array(images)
     if images.ndim != 3 or images.size == 0:
-        raise ValueError(f"images has shape {images.shape}; expected (n, h, w), n at least 1")
+        raise ValueError(f"images must have shape (n, h, w), n at least 1, got {images.shape}")
     if num_columns < 1 or len(images) % num_columns:
-        raise ValueError(f"num_columns is {num_columns}; expected a divisor of the number of "
-                         f"images, {len(images)}")
+        raise ValueError(f"num_columns must be a divisor of the number of images, "
+                         f"{len(images)}, got {num_columns}")
     height, width = images.shape[1:]
     tiles = images.reshape(-1, num_columns, height, width)  # (row, column, y, x)
     return tiles.swapaxes(1, 2).reshape(-1, num_columns * width)  # (row · y, column · x)
@@ -64,9 +64,9 @@ def latent_grid(model: Any, num_points: int = 30, extent: float = 2.0) -> Figure
     """
     _require_plane(model)
     if num_points < 2:
-        raise ValueError(f"num_points is {num_points}; expected at least 2")
+        raise ValueError(f"num_points must be at least 2, got {num_points}")
     if not extent > 0:
-        raise ValueError(f"extent is {extent}; expected a positive number")
+        raise ValueError(f"extent must be a positive number, got {extent}")
     coordinates = np.linspace(-extent, extent, num_points, dtype=np.float32)
     h_2, h_1 = np.meshgrid(coordinates[::-1], coordinates, indexing="ij")  # h_2 grows upwards
     h = np.stack([h_1.ravel(), h_2.ravel()], axis=1)  # (num_points², 2), row by row from the top
@@ -93,11 +93,11 @@ def latent_means(model: Any, images: Any, labels: Any) -> Figure:
     _require_plane(model)
     labels = plain_array(labels)
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels is {labels.dtype} of shape {labels.shape}; "
-                         f"expected integers of shape ({len(images)},)")
+        raise ValueError(f"labels must be integers of shape ({len(images)},), "
+                         f"got {labels.dtype} of shape {labels.shape}")
     if labels.size and not (labels.min() >= 0 and labels.max() <= 9):
-        raise ValueError(f"labels has values from {labels.min()} to {labels.max()}; "
-                         "expected digits from 0 to 9")
+        raise ValueError("labels must be digits from 0 to 9, "
+                         f"got {labels.min()} to {labels.max()}")
     means = np.concatenate([  # (n, 2)
         plain_array(model.encode(_copy(images[start:start + ENCODE_BATCH]))[0])
         for start in range(0, len(images), ENCODE_BATCH)])
@@ -123,8 +123,8 @@ def reconstructions(model: Any, images: Any, num_images: int = 10) -> Figure:
         ValueError: there are fewer images, or `num_images` is less than 1.
     """
     if not 1 <= num_images <= len(images):
-        raise ValueError(f"num_images is {num_images}; expected 1 to {len(images)}, "
-                         "the number of images")
+        raise ValueError(f"num_images must lie between 1 and {len(images)}, the number of "
+                         f"images, got {num_images}")
     originals = images[:num_images]
     both = np.concatenate([plain_array(originals),
                            plain_array(model.reconstruct(_copy(originals)))])
@@ -145,7 +145,7 @@ def samples(model: Any, num_rows: int, num_columns: int, seed: int) -> Figure:
     """
     for name, value in (("num_rows", num_rows), ("num_columns", num_columns)):
         if value < 1:
-            raise ValueError(f"{name} is {value}; expected at least 1")
+            raise ValueError(f"{name} must be at least 1, got {value}")
     grid = image_grid(model.sample(num_rows * num_columns, seed=seed), num_columns)
     figure, axes = _figure(height=WIDTH * num_rows / num_columns)
     _draw(axes, grid)
@@ -169,14 +169,14 @@ def training_curves(history: Any, held_out: tuple[Any, Any] | None = None) -> Fi
     curves = {name: list(values) for name, values in history.terms.items()}
     lengths = {name: len(values) for name, values in curves.items()}
     if len(set(lengths.values())) != 1 or not curves.get("loss"):
-        raise ValueError(f"history has lists of lengths {lengths}; expected one value an epoch "
-                         "in each, 'loss' among them, and at least one epoch")
+        raise ValueError("history must have one value an epoch in each list, 'loss' among them, "
+                         f"and at least one epoch, got lists of lengths {lengths}")
     after = {}
     if held_out is not None:
         shapes = [np.shape(plain_array(terms)) for terms in held_out]
         if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < 2:
-            raise ValueError(f"held_out has arrays of shapes {shapes}; expected a pair "
-                             "(log_likelihood, kl), each (n,), n at least 2")
+            raise ValueError("held_out must be a pair (log_likelihood, kl), each (n,) with n > 1, "
+                             f"got arrays of shapes {shapes}")
         log_likelihood, kl = (plain_array(terms).astype(np.float64) for terms in held_out)
         after = {"loss": kl - log_likelihood, "log_likelihood": log_likelihood, "kl": kl}
 
@@ -216,7 +216,7 @@ def _copy(array: Any) -> Any:
 
 def _require_plane(model: Any) -> None:
     if model.latent_dim != 2:
-        raise ValueError(f"model has latent_dim {model.latent_dim}; this figure needs 2")
+        raise ValueError(f"model must have latent_dim 2 for this figure, got {model.latent_dim}")
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -29,11 +29,11 @@ def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
     """
     features, others = _features("features", features), _features("others", others)
     if others.shape[1] != features.shape[1]:
-        raise ValueError(f"others has shape {others.shape}, expected (m, {features.shape[1]})")
+        raise ValueError(f"others must have shape (m, {features.shape[1]}), got {others.shape}")
     for name, points in (("features", features), ("others", others)):
         if len(points) <= points.shape[1]:
-            raise ValueError(f"{name} has {len(points)} rows, expected more than its "
-                             f"{points.shape[1]} columns")
+            raise ValueError(f"{name} must have more rows than its {points.shape[1]} columns, "
+                             f"got {len(points)}")
     means = features.mean(axis=0), others.mean(axis=0)
     # With Σ = RᵀR, the part of the covariances is the smallest ‖R_1 − U R_2‖² of all orthogonal U,
     # and U = W Vᵀ is the best for R_1 R_2ᵀ = W S Vᵀ. A sum of squares does not become negative.
@@ -56,11 +56,11 @@ def precision_and_recall(real: ArrayLike, made: ArrayLike,
     check_positive_int(num_neighbours, "num_neighbours")
     real, made = _features("real", real), _features("made", made)
     if made.shape[1] != real.shape[1]:
-        raise ValueError(f"made has shape {made.shape}, expected (m, {real.shape[1]})")
+        raise ValueError(f"made must have shape (m, {real.shape[1]}), got {made.shape}")
     for name, points in (("real", real), ("made", made)):
         if len(points) <= num_neighbours:
-            raise ValueError(f"{name} has {len(points)} members, expected more than "
-                             f"num_neighbours, {num_neighbours}")
+            raise ValueError(f"{name} must have more members than num_neighbours, "
+                             f"{num_neighbours}, got {len(points)}")
 
     def radii(points):  # the 0th nearest of each point is itself
         return np.partition(cdist(points, points), num_neighbours, axis=1)[:, num_neighbours]
@@ -74,5 +74,5 @@ def precision_and_recall(real: ArrayLike, made: ArrayLike,
 def _features(name: str, value: ArrayLike) -> Array:
     value = finite_array(name, value)
     if value.ndim != 2 or value.shape[1] == 0:
-        raise ValueError(f"{name} has shape {value.shape}, expected (n, k)")
+        raise ValueError(f"{name} must have shape (n, k), got {value.shape}")
     return value

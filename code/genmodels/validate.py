@@ -29,16 +29,16 @@ def finite_array(
     """
     array = plain_array(value, name)
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
+        raise TypeError(f"{name} must hold real numbers, got {array.dtype}")
     if np.ma.is_masked(value):
-        raise ValueError(f"{name} contains masked numbers, expected none")
+        raise ValueError(f"{name} must hold no masked numbers, got some")
     array = array.astype(np.float64, copy=False)
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} contains NaN or infinity, expected finite numbers")
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
     if last is not None and (array.ndim == 0 or array.shape[-1] != last):
-        raise ValueError(f"{name} has shape {array.shape}, expected (..., {last})")
+        raise ValueError(f"{name} must have shape (..., {last}), got {array.shape}")
     if shape is not None and array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
 
 
@@ -55,7 +55,7 @@ def plain_array(value: ArrayLike, name: str = "the argument") -> NDArray:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise TypeError(f"{name} is not an array: its rows differ in length") from None
+        raise TypeError(f"{name} must be an array, got rows that differ in length") from None
     native = np.float32 if array.dtype.name == "bfloat16" else array.dtype.newbyteorder("=")
     return np.array(array, dtype=native, order="C")
 
@@ -122,23 +122,23 @@ def check_examples(x: Any, name: str, shape: tuple[int, ...], low: float = -math
     example at all, NaN or infinity (the first place is named), or values below low or above high.
     """
     bounds = f" in [{low:g}, {high:g}]" if math.isfinite(low) else ""
-    expected = f"expected floats{bounds} of shape (n, {', '.join(map(str, shape))})"
+    floats = f"{name} must be floats{bounds} of shape (n, {', '.join(map(str, shape))})"
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
-        raise TypeError(f"{name} is a {type(x).__name__}; {expected}, as an array or tensor")
+        raise TypeError(f"{floats}, as an array or tensor, got a {type(x).__name__}")
     dtype = getattr(x.dtype, "name", str(x.dtype)).removeprefix("torch.")
     if not dtype.startswith(("float", "bfloat")):
         hint = " (divide by 255)" if dtype == "uint8" and (low, high) == (0, 1) else ""
-        raise TypeError(f"{name} has dtype {dtype}; {expected}{hint}")
+        raise TypeError(f"{floats}, got {dtype}{hint}")
     if tuple(x.shape)[1:] != shape or x.shape[0] == 0:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; {expected} with n at least 1")
+        raise ValueError(f"{floats} with n at least 1, got {tuple(x.shape)}")
 
     values = x.detach() if hasattr(x, "detach") else np.asarray(x)
     smallest, largest = float(values.min()), float(values.max())  # NaN if there is one
     if not (math.isfinite(smallest) and math.isfinite(largest)):
         place = np.argwhere(~np.isfinite(plain_array(x)))[0]
-        raise ValueError(f"{name} holds NaN or infinity, first at {tuple(map(int, place))}; "
-                         f"{expected}")
+        raise ValueError(f"{floats}, got NaN or infinity, first at "
+                         f"{tuple(map(int, place))}")
     if smallest < low or largest > high:
         grey = (low, high) == (0, 1) and smallest >= 0 and largest <= 255
         hint = " (divide by 255)" if grey else ""
-        raise ValueError(f"{name} has values from {smallest:g} to {largest:g}; {expected}{hint}")
+        raise ValueError(f"{floats}, got values from {smallest:g} to {largest:g}{hint}")

@@ -179,53 +179,33 @@ def test_float32_and_tensors_are_computed_in_float64():
 
 
 GOOD = np.zeros((3, 6))
-OF_LOG_WEIGHTS = [bounds.elbo, bounds.importance_weighted_bound, bounds.effective_sample_size]
 
 
-@pytest.mark.parametrize("function", OF_LOG_WEIGHTS)
-@pytest.mark.parametrize(
-    ("log_weights", "message"),
-    [
-        (np.zeros(6), "log_weights has shape (6,), expected (n, S)"),
-        (np.zeros((3, 2, 2)), "log_weights has shape (3, 2, 2), expected (n, S)"),
-        (np.zeros((0, 6)), "log_weights has shape (0, 6), expected (n, S), both at least 1"),
-        (np.zeros((3, 0)), "log_weights has shape (3, 0), expected (n, S), both at least 1"),
-        ([[0, np.nan]], "log_weights contains NaN or infinity, expected finite numbers"),
-        ([[0, np.inf]], "log_weights contains NaN or infinity, expected finite numbers"),
-        ([[0, -np.inf]], "log_weights contains NaN or infinity, expected finite numbers"),
-    ],
-)
-def test_bad_log_weights_are_a_value_error(function, log_weights, message):
+@pytest.mark.parametrize("shape", [(6,), (3, 2, 2), (0, 6), (3, 0)])
+def test_log_weights_are_a_matrix_that_is_not_empty(shape):
+    message = f"log_weights must have shape (n, S), both at least 1, got {shape}"
     with pytest.raises(ValueError, match=re.escape(message)):
-        function(log_weights)
+        bounds.elbo(np.zeros(shape))
 
 
-@pytest.mark.parametrize("function", OF_LOG_WEIGHTS)
-@pytest.mark.parametrize(
-    ("log_weights", "message"),
-    [
-        (None, "log_weights has dtype object, expected real numbers"),
-        ([["a", "b"]], "log_weights has dtype <U1, expected real numbers"),
-        (GOOD.astype(complex), "log_weights has dtype complex128, expected real numbers"),
-        (GOOD.astype(bool), "log_weights has dtype bool, expected real numbers"),
-        ([[1.0, 2.0], [3.0]], "log_weights is not an array: its rows differ in length"),
-    ],
-)
-def test_log_weights_that_are_not_numbers_are_a_type_error(function, log_weights, message):
-    with pytest.raises(TypeError, match=re.escape(message)):
-        function(log_weights)
+@pytest.mark.parametrize("function", [
+    bounds.elbo, bounds.importance_weighted_bound, bounds.effective_sample_size])
+def test_every_function_checks_its_log_weights(function):
+    with pytest.raises(ValueError, match="log_weights must be finite, got NaN or infinity"):
+        function([[0, -np.inf]])
 
 
 @pytest.mark.parametrize("num_samples", [0, -2, 4, 12])
 def test_number_of_samples_has_to_divide_what_there_is(num_samples):
-    message = f"num_samples is {num_samples}, expected a divisor of the 6 samples, at least 1"
+    message = f"num_samples must be a divisor of the 6 samples, at least 1, got {num_samples}"
     with pytest.raises(ValueError, match=message):
         bounds.importance_weighted_bound(GOOD, num_samples)
 
 
 @pytest.mark.parametrize("num_samples", [2.0, True, "2", np.float64(3), [2]])
 def test_number_of_samples_has_to_be_an_integer(num_samples):
-    with pytest.raises(TypeError, match=re.escape(f"num_samples is {num_samples!r}, expected an")):
+    message = re.escape(f"num_samples must be an integer, got {num_samples!r}")
+    with pytest.raises(TypeError, match=message):
         bounds.importance_weighted_bound(GOOD, num_samples)
 
 

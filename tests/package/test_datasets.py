@@ -5,7 +5,6 @@ import hashlib
 import io
 import os
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -71,7 +70,8 @@ def _small_and_offline(monkeypatch, tmp_path, digits):
 def server(monkeypatch, mirror_files):
     """Mirrors on this machine, by the name of a folder: "good", or what is wrong with its files.
 
-    `server.downloads` lists the paths that were asked for.
+    `server.downloads` lists the paths that were asked for, `server.outwaited` those that somebody
+    still waited for when the server no longer held them back.
     """
     released = threading.Event()
 
@@ -86,12 +86,16 @@ def server(monkeypatch, mirror_files):
                 content = content[:len(content) // 2]
             self.wfile.write(content)
             if "/stall/" in self.path:
-                released.wait(30)
+                self.hold()
+
+        def hold(self):
+            if not released.wait(30):
+                self.server.outwaited.append(self.path)
 
         def answer(self) -> bytes:
             _, folder, name = self.path.split("/")
             if folder == "silent":
-                released.wait(30)
+                self.hold()
             content = mirror_files[name]
             if folder == "page":
                 content = b"<html>Please log in</html>"
@@ -105,7 +109,7 @@ def server(monkeypatch, mirror_files):
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     local = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    local.downloads = []
+    local.downloads, local.outwaited = [], []
     local.url = f"http://127.0.0.1:{local.server_port}"
     thread = threading.Thread(target=local.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -247,17 +251,17 @@ def user_files(digits):
 
 
 @pytest.mark.parametrize(("case", "reason"), [
-    ("empty", "no .npz archive"),
-    ("truncated", "no .npz archive"),
-    ("text", "no .npz archive"),
-    ("a single array", "no .npz archive"),
-    ("one pixel altered", "x_test is uint8 of shape (7, 28, 28) with MD5"),
-    ("labels altered", "y_train is uint8 of shape (300,) with MD5"),
+    ("empty", "must be an .npz archive"),
+    ("truncated", "must be an .npz archive"),
+    ("text", "must be an .npz archive"),
+    ("a single array", "must be an .npz archive"),
+    ("one pixel altered", "got uint8 of shape (7, 28, 28) with MD5"),
+    ("labels altered", "got uint8 of shape (300,) with MD5"),
     ("a part missing", "y_test is not a file in the archive"),
-    ("floats", "x_train is float64 of shape (300, 28, 28)"),
-    ("signed", "y_test is int8 of shape (7,)"),
-    ("flat images", "x_test is uint8 of shape (7, 784)"),
-    ("too few labels", "y_test is uint8 of shape (6,)"),
+    ("floats", "got float64 of shape (300, 28, 28)"),
+    ("signed", "got int8 of shape (7,)"),
+    ("flat images", "got uint8 of shape (7, 784)"),
+    ("too few labels", "got uint8 of shape (6,)"),
     ("pickled", "Object arrays"),
 ])
 def test_damaged_user_file_is_an_error_with_path_and_checksums(
@@ -270,7 +274,7 @@ def test_damaged_user_file_is_an_error_with_path_and_checksums(
     message = str(error.value)
     assert str(path) in message and reason in message
     assert hashlib.sha256(path.read_bytes()).hexdigest() in message
-    assert f"expected, for the file that Keras publishes: {datasets.KERAS_SHA256}" in message
+    assert f"of the one that Keras publishes: {datasets.KERAS_SHA256}" in message
 
 
 @pytest.mark.skipif(USER_FILE in (None, "", "bundled"), reason="needs the full set")
@@ -313,25 +317,23 @@ def test_unfinished_or_wrong_download_is_dropped_and_the_next_mirror_tried(
 
 
 @pytest.mark.parametrize("bad", ["half", "stall", "silent"])
-def test_failed_download_takes_seconds_leaves_no_file_and_is_not_tried_twice(
+def test_failed_download_is_given_up_leaves_no_file_and_is_not_tried_twice(
         capsys, server, use_mirrors, cache, bad):
     use_mirrors(f"{bad}/mnist.npz")
-    start = time.monotonic()
     for _ in range(2):
         assert load_mnist().name.startswith("bundled")
         assert "could not be downloaded" in one_line(capsys)
-    assert time.monotonic() - start < 10  # STALL_SECONDS is 1 here; the server holds for 30
+    assert server.outwaited == []  # STALL_SECONDS is 1 here; the server holds for 30
     assert server.downloads == ([] if bad == "silent" else [f"/{bad}/mnist.npz"])
     assert list(cache.iterdir()) == []
 
 
 def test_stalling_name_look_up_is_given_up_after_the_time_out(monkeypatch, use_mirrors):
     use_mirrors("good/mnist.npz")
-    released = threading.Event()
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: released.wait(30))
-    start = time.monotonic()
+    released, answered = threading.Event(), []
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: answered.append(released.wait(30)))
     assert load_mnist().name.startswith("bundled")
-    assert time.monotonic() - start < 10
+    assert answered == []
     released.set()
 
 
@@ -389,36 +391,36 @@ def test_check_images_accepts_floats_from_0_to_1(framework, dtype):
 
 @frameworks
 @pytest.mark.parametrize(("images", "error", "message"), [
-    (np.zeros((2, 28, 28), np.uint8), TypeError, r"dtype uint8.*divide by 255"),
-    (np.zeros((2, 28, 28), np.int64), TypeError, "dtype int64"),
-    (np.zeros((2, 28, 28), bool), TypeError, "dtype bool"),
-    (np.zeros((2, 784)), ValueError, r"shape \(2, 784\)"),
-    (np.zeros((28, 28)), ValueError, r"shape \(28, 28\)"),
-    (np.zeros((2, 1, 28, 28)), ValueError, r"shape \(2, 1, 28, 28\)"),
-    (np.zeros((2, 28, 27)), ValueError, r"shape \(2, 28, 27\)"),
-    (np.zeros((0, 28, 28)), ValueError, r"shape \(0, 28, 28\).*n at least 1"),
+    (np.zeros((2, 28, 28), np.uint8), TypeError, r"got uint8 \(divide by 255\)"),
+    (np.zeros((2, 28, 28), np.int64), TypeError, "got int64"),
+    (np.zeros((2, 28, 28), bool), TypeError, "got bool"),
+    (np.zeros((2, 784)), ValueError, r"got \(2, 784\)"),
+    (np.zeros((28, 28)), ValueError, r"got \(28, 28\)"),
+    (np.zeros((2, 1, 28, 28)), ValueError, r"got \(2, 1, 28, 28\)"),
+    (np.zeros((2, 28, 27)), ValueError, r"got \(2, 28, 27\)"),
+    (np.zeros((0, 28, 28)), ValueError, r"with n at least 1, got \(0, 28, 28\)"),
     (np.full((2, 28, 28), np.nan), ValueError, "NaN or infinity"),
     (np.full((2, 28, 28), np.inf), ValueError, "NaN or infinity"),
     (np.full((2, 28, 28), -np.inf), ValueError, "NaN or infinity"),
-    (np.linspace(0, 255, 1568).reshape(2, 28, 28), ValueError, "from 0 to 255.*divide by 255"),
+    (np.linspace(0, 255, 1568).reshape(2, 28, 28), ValueError, r"from 0 to 255 \(divide by 255\)"),
     (np.linspace(-0.5, 0.5, 1568).reshape(2, 28, 28), ValueError, r"from -0\.5 to 0\.5"),
-    (np.linspace(0, 300, 1568).reshape(2, 28, 28), ValueError, r"from 0 to 300; [^;]*28\)$"),
+    (np.linspace(0, 300, 1568).reshape(2, 28, 28), ValueError, "from 0 to 300$"),
 ])
 def test_check_images_refuses(framework, images, error, message):
     with pytest.raises(error, match=f"x_batch .*{message}") as raised:
         check_images(make(framework, images), name="x_batch")
-    assert "expected floats in [0, 1] of shape (n, 28, 28)" in str(raised.value)
+    assert "must be floats in [0, 1] of shape (n, 28, 28)" in str(raised.value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_check_images_finds_a_single_bad_value(value):
     images = np.zeros((50, 28, 28), np.float32)
     images[31, 4, 15] = value
-    with pytest.raises(ValueError, match="images holds NaN or infinity"):
+    with pytest.raises(ValueError, match=r"first at \(31, 4, 15\)"):
         check_images(images)
 
 
 @pytest.mark.parametrize("images", [[[0.0] * 28] * 28, None, "digits", 0.5])
 def test_check_images_refuses_what_is_no_array(images):
-    with pytest.raises(TypeError, match=f"images is a {type(images).__name__}"):
+    with pytest.raises(TypeError, match=f"got a {type(images).__name__}"):
         check_images(images)

@@ -170,16 +170,16 @@ def test_K3_is_zero_at_the_prior_and_sums_over_the_last_axis_only():
 
 
 BAD_COVARIANCES = {
-    "not square": (np.ones((2, 3)), r"shape \(2, 3\), expected a square matrix"),
-    "a vector of variances": (np.ones(2), r"shape \(2,\), expected a square matrix"),
-    "a stack": (np.ones((4, 2, 2)), r"shape \(4, 2, 2\), expected a square matrix"),
-    "empty": (np.ones((0, 0)), r"shape \(0, 0\), expected a square matrix"),
-    "not symmetric": ([[1.0, 0.1], [0.2, 1.0]], r"is not symmetric: entries differ by up to 0\.1"),
-    "indefinite": ([[1.0, 2.0], [2.0, 1.0]], r"not positive definite.*eigenvalue is -1"),
-    "negative": ([[1.0, 0.0], [0.0, -2.0]], r"not positive definite.*eigenvalue is -2"),
-    "singular": (np.diag([1.0, 0.0]), r"not positive definite.*eigenvalue is 0"),
-    "NaN": ([[1.0, np.nan], [np.nan, 1.0]], r"contains NaN or infinity"),
-    "infinite": (np.diag([1.0, np.inf]), r"contains NaN or infinity"),
+    "not square": (np.ones((2, 3)), r"must be a square matrix .*, got shape \(2, 3\)"),
+    "a vector of variances": (np.ones(2), r"must be a square matrix .*, got shape \(2,\)"),
+    "a stack": (np.ones((4, 2, 2)), r"must be a square matrix .*, got shape \(4, 2, 2\)"),
+    "empty": (np.ones((0, 0)), r"must be a square matrix .*, got shape \(0, 0\)"),
+    "not symmetric": ([[1.0, 0.1], [0.2, 1.0]], r"must be symmetric, got entries .* 0\.1"),
+    "indefinite": ([[1.0, 2.0], [2.0, 1.0]], r"must be positive definite, got .*eigenvalue of -1"),
+    "negative": ([[1.0, 0.0], [0.0, -2.0]], r"must be positive definite, got .*eigenvalue of -2"),
+    "singular": (np.diag([1.0, 0.0]), r"must be positive definite, got .*eigenvalue of 0"),
+    "NaN": ([[1.0, np.nan], [np.nan, 1.0]], r"must be finite, got NaN or infinity"),
+    "infinite": (np.diag([1.0, np.inf]), r"must be finite, got NaN or infinity"),
 }
 two, unit = np.zeros(2), np.eye(2)
 
@@ -187,13 +187,7 @@ two, unit = np.zeros(2), np.eye(2)
 @pytest.mark.parametrize("cov, message", BAD_COVARIANCES.values(), ids=BAD_COVARIANCES)
 def test_bad_covariances_are_refused_by_name(cov, message):
     with pytest.raises(ValueError, match=f"^cov .*{message}"):
-        gaussian.log_density(two, two, cov)
-    with pytest.raises(ValueError, match=f"^cov .*{message}"):
-        gaussian.sample(two, cov, 3, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=f"^cov0 .*{message}"):
-        gaussian.kl_divergence(two, cov, two, unit)
-    with pytest.raises(ValueError, match=f"^cov1 .*{message}"):
-        gaussian.kl_divergence(two, unit, two, cov)
+        gaussian.cholesky("cov", cov)
 
 
 def test_a_covariance_that_is_symmetric_up_to_rounding_is_accepted():
@@ -204,12 +198,11 @@ def test_a_covariance_that_is_symmetric_up_to_rounding_is_accepted():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((two, unit, two, np.eye(3)), r"cov1 has shape \(3, 3\), expected \(2, 2\) as cov0 has"),
-        ((np.zeros(3), unit, two, unit), r"mean0 has shape \(3,\), expected \(2,\)"),
-        ((two, unit, np.zeros(3), unit), r"mean1 has shape \(3,\), expected \(2,\)"),
-        ((two, unit, np.zeros((2, 1)), unit), r"mean1 has shape \(2, 1\), expected \(2,\)"),
-        (([0.0, np.nan], unit, two, unit), "mean0 contains NaN or infinity"),
-        ((two, unit, [np.inf, 0.0], unit), "mean1 contains NaN or infinity"),
+        ((two, unit, two, np.eye(3)), r"cov1 must have shape \(2, 2\), as cov0 has, got \(3, 3\)"),
+        ((np.zeros(3), unit, two, unit), r"mean0 must have shape \(2,\), got \(3,\)"),
+        ((two, unit, np.zeros(3), unit), r"mean1 must have shape \(2,\), got \(3,\)"),
+        ((two, -unit, two, unit), "cov0 must be positive definite"),
+        ((two, unit, two, -unit), "cov1 must be positive definite"),
     ],
 )
 def test_kl_divergence_refuses_what_does_not_match(arguments, message):
@@ -220,13 +213,9 @@ def test_kl_divergence_refuses_what_does_not_match(arguments, message):
 @pytest.mark.parametrize(
     "x, mean, message",
     [
-        (np.zeros(3), two, r"x has shape \(3,\), expected \(\.\.\., 2\)"),
-        (np.zeros((2, 3)), two, r"x has shape \(2, 3\), expected \(\.\.\., 2\)"),
-        (0.0, two, r"x has shape \(\), expected \(\.\.\., 2\)"),
-        (two, np.zeros(3), r"mean has shape \(3,\), expected \(\.\.\., 2\)"),
-        ([0.0, np.nan], two, "x contains NaN or infinity"),
-        (two, [-np.inf, 0.0], "mean contains NaN or infinity"),
-        (np.zeros((4, 2)), np.zeros((3, 2)), r"x has shape \(4, 2\) and mean \(3, 2\)"),
+        (np.zeros(3), two, r"x must have shape \(\.\.\., 2\), got \(3,\)"),
+        (two, np.zeros(3), r"mean must have shape \(\.\.\., 2\), got \(3,\)"),
+        (np.zeros((4, 2)), np.zeros((3, 2)), r"x and mean must .*, got \(4, 2\) and \(3, 2\)"),
     ],
 )
 def test_log_density_refuses_what_does_not_match(x, mean, message):
@@ -234,53 +223,24 @@ def test_log_density_refuses_what_does_not_match(x, mean, message):
         gaussian.log_density(x, mean, unit)
 
 
-@pytest.mark.parametrize(
-    "mean, message",
-    [
-        (np.zeros(3), r"mean has shape \(3,\), expected \(2,\)"),
-        (np.zeros((5, 2)), r"mean has shape \(5, 2\), expected \(2,\)"),
-        ([0.0, np.nan], "mean contains NaN or infinity"),
-    ],
-)
-def test_sample_refuses_a_bad_mean(mean, message):
-    with pytest.raises(ValueError, match=message):
-        gaussian.sample(mean, unit, 3, np.random.default_rng(0))
+def test_bad_covariances_and_means_of_log_density_and_sample():
+    with pytest.raises(ValueError, match="cov must be positive definite"):
+        gaussian.log_density(two, two, -unit)
+    with pytest.raises(ValueError, match="cov must be positive definite"):
+        gaussian.sample(two, -unit, 3, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"mean must have shape \(2,\), got \(5, 2\)"):
+        gaussian.sample(np.zeros((5, 2)), unit, 3, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
     "mean, log_var, message",
     [
-        (np.zeros((4, 2)), np.zeros(2), r"mean has shape \(4, 2\) and log_var \(2,\)"),
-        (np.zeros(2), np.zeros(3), r"mean has shape \(2,\) and log_var \(3,\)"),
-        (0.0, 0.0, r"mean has shape \(\) and log_var \(\), expected one shape"),
-        ([0.0, np.nan], two, "mean contains NaN or infinity"),
-        (two, [0.0, -np.inf], "log_var contains NaN or infinity"),
+        (np.zeros((4, 2)), np.zeros(2), r"mean and log_var must .*, got \(4, 2\) and \(2,\)"),
+        (np.zeros(2), np.zeros(3), r"mean and log_var must .*, got \(2,\) and \(3,\)"),
+        (0.0, 0.0, r"mean and log_var must .*, got \(\) and \(\)"),
+        (two, [0.0, -np.inf], "log_var must be finite, got NaN or infinity"),
     ],
 )
 def test_kl_to_standard_normal_refuses_what_does_not_match(mean, log_var, message):
     with pytest.raises(ValueError, match=message):
         gaussian.kl_to_standard_normal(mean, log_var)
-
-
-@pytest.mark.parametrize(
-    "x, message",
-    [
-        (["a", "b"], "x has dtype <U1, expected real numbers"),
-        ([1 + 2j, 0], "x has dtype complex128, expected real numbers"),
-        ([True, False], "x has dtype bool, expected real numbers"),
-        (None, "x has dtype object, expected real numbers"),
-        ([[1.0, 2.0], [3.0]], "x is not an array: its rows differ in length"),
-    ],
-)
-def test_what_is_not_an_array_of_real_numbers_is_a_type_error(x, message):
-    with pytest.raises(TypeError, match=message):
-        gaussian.log_density(x, two, unit)
-
-
-def test_masked_numbers_are_refused():
-    x = np.ma.masked_invalid([1.0, np.nan])
-    with pytest.raises(ValueError, match="x contains masked numbers, expected none"):
-        gaussian.log_density(np.ma.masked_equal([1.0, -99.0], -99.0), two, unit)
-    with pytest.raises(ValueError, match="x contains masked numbers"):
-        gaussian.log_density(x, two, unit)
-    assert np.isfinite(gaussian.log_density(np.ma.masked_equal([1.0, 2.0], -99.0), two, unit))

@@ -400,16 +400,10 @@ WEIGHTS, BIAS = np.ones((3, 2)), np.zeros(3)
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((np.ones(3), BIAS, 1.0), r"weights has shape \(3,\), expected \(d, k\)"),
-        ((np.ones((3, 0)), BIAS, 1.0), r"weights has shape \(3, 0\), expected \(d, k\)"),
-        ((np.full((3, 2), np.nan), BIAS, 1.0), "weights contains NaN or infinity"),
-        ((WEIGHTS, np.zeros(2), 1.0), r"bias has shape \(2,\), expected \(3,\)"),
-        ((WEIGHTS, np.zeros((3, 1)), 1.0), r"bias has shape \(3, 1\), expected \(3,\)"),
-        ((WEIGHTS, [0, np.inf, 0], 1.0), "bias contains NaN or infinity"),
-        ((WEIGHTS, BIAS, 0.0), "noise_std is 0.0, expected a positive number"),
-        ((WEIGHTS, BIAS, -0.5), "noise_std is -0.5, expected a positive number"),
-        ((WEIGHTS, BIAS, np.nan), "noise_std contains NaN or infinity"),
-        ((WEIGHTS, BIAS, [0.1, 0.2, 0.3]), r"noise_std has shape \(3,\), expected \(\)"),
+        ((np.ones(3), BIAS, 1.0), r"weights must have shape \(d, k\), got \(3,\)"),
+        ((WEIGHTS, np.zeros(2), 1.0), r"bias must have shape \(3,\), got \(2,\)"),
+        ((WEIGHTS, BIAS, 0.0), "noise_std must be a positive number, got 0.0"),
+        ((WEIGHTS, BIAS, [0.1, 0.2, 0.3]), r"noise_std must have shape \(\), got \(3,\)"),
     ],
 )
 def test_a_model_refuses_bad_parameters(arguments, message):
@@ -417,46 +411,28 @@ def test_a_model_refuses_bad_parameters(arguments, message):
         LinearGaussian(*arguments)
 
 
-@pytest.mark.parametrize(
-    "arguments", [("W", BIAS, 1.0), (WEIGHTS, BIAS, "1"), (WEIGHTS, BIAS, None)]
-)
-def test_parameters_that_are_not_numbers_are_a_type_error(arguments):
-    with pytest.raises(TypeError, match="expected real numbers"):
-        LinearGaussian(*arguments)
-
-
 model = LinearGaussian(WEIGHTS, BIAS, 1.0)
 x, h, unit = np.zeros(3), np.zeros(2), np.eye(2)
-NAN_X, NAN_H = np.array([0, np.nan, 0]), np.array([np.inf, 0])
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: model.decode(np.zeros(3)), r"h has shape \(3,\), expected \(\.\.\., 2\)"),
-        (lambda: model.decode(NAN_H), "h contains NaN or infinity"),
-        (lambda: model.log_prior(np.zeros(3)), r"h has shape \(3,\), expected \(\.\.\., 2\)"),
-        (lambda: model.log_likelihood(x[:2], h), r"x has shape \(2,\), expected \(\.\.\., 3\)"),
-        (lambda: model.log_likelihood(NAN_X, h), "x contains NaN or infinity"),
-        (lambda: model.log_likelihood(x, x), r"h has shape \(3,\), expected \(\.\.\., 2\)"),
+        (lambda: model.decode(np.zeros(3)), r"h must have shape \(\.\.\., 2\), got \(3,\)"),
+        (lambda: model.log_prior(np.zeros(3)), r"h must have shape \(\.\.\., 2\), got \(3,\)"),
+        (lambda: model.log_likelihood(x[:2], h), r"x must have shape \(\.\.\., 3\), got \(2,\)"),
+        (lambda: model.log_likelihood(x, x), r"h must have shape \(\.\.\., 2\), got \(3,\)"),
         (
             lambda: model.log_likelihood(np.zeros((5, 3)), np.zeros((4, 2))),
-            r"x has shape \(5, 3\) and mean \(4, 3\), expected shapes that broadcast",
+            r"x and mean must have shapes that broadcast, got \(5, 3\) and \(4, 3\)",
         ),
-        (lambda: model.log_joint(x, NAN_H), "h contains NaN or infinity"),
-        (lambda: model.log_evidence(h), r"x has shape \(2,\), expected \(\.\.\., 3\)"),
-        (lambda: model.log_evidence(NAN_X), "x contains NaN or infinity"),
-        (lambda: model.posterior(h), r"x has shape \(2,\), expected \(\.\.\., 3\)"),
-        (lambda: model.posterior(NAN_X), "x contains NaN or infinity"),
-        (lambda: model.mean_field(h), r"x has shape \(2,\), expected \(\.\.\., 3\)"),
-        (lambda: model.mean_field(NAN_X), "x contains NaN or infinity"),
-        (lambda: model.elbo_gradients(h, h, h), r"x has shape \(2,\), expected \(3,\)"),
-        (lambda: model.elbo_gradients([x], h, h), r"x has shape \(1, 3\), expected \(3,\)"),
-        (lambda: model.elbo_gradients(x, x, h), r"q_mean has shape \(3,\), expected \(2,\)"),
-        (lambda: model.elbo_gradients(x, h, x), r"q_log_var has shape \(3,\), expected \(2,\)"),
-        (lambda: model.elbo_gradients(NAN_X, h, h), "x contains NaN or infinity"),
-        (lambda: model.elbo_gradients(x, NAN_H, h), "q_mean contains NaN or infinity"),
-        (lambda: model.elbo_gradients(x, h, NAN_H), "q_log_var contains NaN or infinity"),
+        (lambda: model.log_joint(x, x), r"h must have shape \(\.\.\., 2\), got \(3,\)"),
+        (lambda: model.log_evidence(h), r"x must have shape \(\.\.\., 3\), got \(2,\)"),
+        (lambda: model.posterior(h), r"x must have shape \(\.\.\., 3\), got \(2,\)"),
+        (lambda: model.mean_field(h), r"x must have shape \(\.\.\., 3\), got \(2,\)"),
+        (lambda: model.elbo_gradients(h, h, h), r"x must have shape \(3,\), got \(2,\)"),
+        (lambda: model.elbo_gradients(x, x, h), r"q_mean must have shape \(2,\), got \(3,\)"),
+        (lambda: model.elbo_gradients(x, h, x), r"q_log_var must have shape \(2,\), got \(3,\)"),
     ],
 )
 def test_methods_refuse_what_does_not_match(call, message):
@@ -468,16 +444,10 @@ def test_methods_refuse_what_does_not_match(call, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((h, h, unit), r"x has shape \(2,\), expected \(\.\.\., 3\)"),
-        ((NAN_X, h, unit), "x contains NaN or infinity"),
-        ((x, x, unit), r"q_mean has shape \(3,\), expected \(\.\.\., 2\)"),
-        ((x, NAN_H, unit), "q_mean contains NaN or infinity"),
-        ((x, h, np.eye(3)), r"q_cov has shape \(3, 3\), expected \(2, 2\)"),
-        ((x, h, np.ones(2)), r"q_cov has shape \(2,\), expected a square matrix"),
-        ((x, h, np.ones((2, 3))), r"q_cov has shape \(2, 3\), expected a square matrix"),
-        ((x, h, [[1, 0.5], [0, 1]]), "q_cov is not symmetric"),
-        ((x, h, -unit), "q_cov is not positive definite"),
-        ((x, h, [[1, np.nan], [np.nan, 1]]), "q_cov contains NaN or infinity"),
+        ((h, h, unit), r"x must have shape \(\.\.\., 3\), got \(2,\)"),
+        ((x, x, unit), r"q_mean must have shape \(\.\.\., 2\), got \(3,\)"),
+        ((x, h, np.eye(3)), r"q_cov must have shape \(2, 2\), got \(3, 3\)"),
+        ((x, h, -unit), "q_cov must be positive definite"),
     ],
 )
 def test_elbo_refuses_a_bad_q(method, arguments, message):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import matplotlib
 import numpy as np
@@ -81,10 +80,10 @@ def test_image_grid_places_images_row_by_row(images):
 
 
 @pytest.mark.parametrize(("shape", "num_columns", "message"), [
-    ((4, 784), 2, r"images has shape \(4, 784\)"),
-    ((0, 28, 28), 2, r"images has shape \(0, 28, 28\)"),
-    ((4, 28, 28), 3, "num_columns is 3; expected a divisor of the number of images, 4"),
-    ((4, 28, 28), 0, "num_columns is 0"),
+    ((4, 784), 2, r"images must have shape .*, got \(4, 784\)"),
+    ((0, 28, 28), 2, r"images must have shape .*, got \(0, 28, 28\)"),
+    ((4, 28, 28), 3, "num_columns must be a divisor of the number of images, 4, got 3"),
+    ((4, 28, 28), 0, "num_columns must be .*, got 0"),
 ])
 def test_image_grid_refuses(shape, num_columns, message):
     with pytest.raises(ValueError, match=message):
@@ -115,14 +114,6 @@ def test_latent_grid_shows_each_point_at_its_coordinates():
     assert "h_1" in axes.get_xlabel() and "h_2" in axes.get_ylabel()
 
 
-def test_latent_grid_of_900_images_takes_less_than_half_a_second(tmp_path):
-    model = FakeModel()
-    plotting.latent_grid(model).savefig(tmp_path / "warm.png")  # matplotlib finds its fonts
-    start = time.perf_counter()
-    plotting.latent_grid(model)
-    assert time.perf_counter() - start < 0.5
-
-
 @pytest.mark.parametrize("arguments", [
     {"num_points": 1}, {"num_points": 0}, {"extent": 0.0}, {"extent": float("nan")}])
 def test_latent_grid_refuses(arguments):
@@ -132,9 +123,9 @@ def test_latent_grid_refuses(arguments):
 
 def test_figures_of_the_latent_plane_refuse_other_dimensions(images):
     model = FakeModel(latent_dim=8)
-    with pytest.raises(ValueError, match="latent_dim 8; this figure needs 2"):
+    with pytest.raises(ValueError, match="must have latent_dim 2 for this figure, got 8"):
         plotting.latent_grid(model)
-    with pytest.raises(ValueError, match="latent_dim 8; this figure needs 2"):
+    with pytest.raises(ValueError, match="must have latent_dim 2 for this figure, got 8"):
         plotting.latent_means(model, images, np.zeros(30, int))
     assert model.decoded == [] and model.encoded == []
 
@@ -160,8 +151,8 @@ def test_latent_means_have_the_colour_of_their_digit(convert, images, monkeypatc
     (np.zeros(29, int), r"shape \(29,\)"),
     (np.zeros((30, 10), int), r"shape \(30, 10\)"),
     (np.zeros(30), "float64"),
-    (np.full(30, 10), "from 10 to 10"),
-    (np.full(30, -1), "from -1 to -1"),
+    (np.full(30, 10), "got 10 to 10"),
+    (np.full(30, -1), "got -1 to -1"),
 ])
 def test_latent_means_refuses_labels(images, labels, message):
     with pytest.raises(ValueError, match=f"labels .*{message}"):
@@ -183,7 +174,7 @@ def test_reconstructions_lie_below_their_originals(convert, images):
 
 @pytest.mark.parametrize("num_images", [0, 31])
 def test_reconstructions_refuses(images, num_images):
-    with pytest.raises(ValueError, match=f"num_images is {num_images}; expected 1 to 30"):
+    with pytest.raises(ValueError, match=f"num_images must .* 30, .*got {num_images}"):
         plotting.reconstructions(FakeModel(), images, num_images)
 
 
@@ -198,7 +189,7 @@ def test_samples_are_drawn_in_one_call_and_follow_the_seed():
 
 @pytest.mark.parametrize(("rows", "columns", "name"), [(0, 5, "num_rows"), (5, 0, "num_columns")])
 def test_samples_refuses(rows, columns, name):
-    with pytest.raises(ValueError, match=f"{name} is 0"):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         plotting.samples(FakeModel(), rows, columns, seed=0)
 
 
@@ -257,14 +248,14 @@ def test_training_curves_draw_held_out_averages_with_standard_errors(convert):
     make_history(0), History(), History({"kl": [1.0]}),
     History({"loss": [1.0, 2.0], "log_likelihood": [1.0], "kl": [0.0, 0.0]})])
 def test_training_curves_refuses_history(history):
-    with pytest.raises(ValueError, match="history has lists of lengths"):
+    with pytest.raises(ValueError, match="got lists of lengths"):
         plotting.training_curves(history)
 
 
 @pytest.mark.parametrize("held_out", [
     (np.zeros(3),), (np.zeros(3), np.zeros(4)), (np.zeros(1), np.zeros(1)), (1.0, 2.0)])
 def test_training_curves_refuses_held_out(held_out):
-    with pytest.raises(ValueError, match="held_out has arrays of shapes"):
+    with pytest.raises(ValueError, match="got arrays of shapes"):
         plotting.training_curves(make_history(2), held_out)
 
 

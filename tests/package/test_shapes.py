@@ -264,12 +264,12 @@ def test_shapes_that_a_model_cannot_take(make_model, wrong, error):
 
 @each_vae
 @pytest.mark.parametrize(("likelihood", "spoil", "error", "message"), [
-    ("gaussian", lambda x: x[:, :7], ValueError, r"shape \(20, 7, 8\).*\(n, 8, 8\)"),
+    ("gaussian", lambda x: x[:, :7], ValueError, r"shape \(n, 8, 8\) .*got \(20, 7, 8\)"),
     ("gaussian", lambda x: (10 * x).astype(int), TypeError, "int64"),
     ("gaussian", lambda x: np.where(np.arange(20)[:, None, None] == 3, np.nan, x), ValueError,
      r"NaN or infinity, first at \(3, 0, 0\)"),
     ("bernoulli", lambda x: 2 * x, ValueError, "values from"),
-    ("spins", lambda x: 2 * x, ValueError, r"expected floats in \[-1, 1\] of shape \(n, 8, 8\)$"),
+    ("spins", lambda x: 2 * x, ValueError, r"floats in \[-1, 1\] .*, got values from \S+ to \S+$"),
     ("spins", lambda x: x / 2, ValueError, r"-1 or 1, got .* at \(0, 0, 0\)"),
     ("spins", lambda x: (x > 0.5) * 1.0, ValueError, r"-1 or 1, got 0")])
 def test_data_that_do_not_fit_the_likelihood(vae, likelihood, spoil, error, message):

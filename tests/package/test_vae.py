@@ -302,7 +302,7 @@ WRONG_IMAGES = {
     "channels": (lambda x: x[..., None], ValueError, "shape"),
     "other size": (lambda x: x[:, :27], ValueError, "shape"),
     "empty": (lambda x: x[:0], ValueError, "shape"),
-    "integers": (lambda x: (255 * x).astype(np.uint8), TypeError, "dtype"),
+    "integers": (lambda x: (255 * x).astype(np.uint8), TypeError, "got uint8"),
     "0 to 255": (lambda x: 255 * x, ValueError, "255"),
     "shifted": (lambda x: x - 0.5, ValueError, "values"),
     "NaN": (lambda x: np.where(x == x[0, 0, 0], np.nan, x), ValueError, "NaN"),

@@ -29,7 +29,7 @@ def log_density(x: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> Array:
         difference = x - mean  # (..., k)
     except ValueError:
         raise ValueError(
-            f"x has shape {x.shape} and mean {mean.shape}, expected shapes that broadcast"
+            f"x and mean must have shapes that broadcast, got {x.shape} and {mean.shape}"
         ) from None
     whitened = np.linalg.solve(factor, difference.reshape(-1, k).T)  # (k, n)
     squared = np.sum(whitened**2, axis=0).reshape(difference.shape[:-1])
@@ -61,7 +61,7 @@ def kl_divergence(mean0: ArrayLike, cov0: ArrayLike, mean1: ArrayLike, cov1: Arr
     factor0, factor1 = cholesky("cov0", cov0), cholesky("cov1", cov1)
     k = len(factor0)
     if len(factor1) != k:
-        raise ValueError(f"cov1 has shape {(len(factor1),) * 2}, expected {(k, k)} as cov0 has")
+        raise ValueError(f"cov1 must have shape {(k, k)}, as cov0 has, got {(len(factor1),) * 2}")
     mean0 = finite_array("mean0", mean0, shape=(k,))
     mean1 = finite_array("mean1", mean1, shape=(k,))
     # tr(Σ1⁻¹ Σ0) is the squared norm of L1⁻¹ L0, and the quadratic form that of L1⁻¹ (μ1 − μ0).
@@ -86,7 +86,7 @@ def kl_to_standard_normal(mean: ArrayLike, log_var: ArrayLike) -> Array:
     mean, log_var = finite_array("mean", mean), finite_array("log_var", log_var)
     if mean.ndim == 0 or mean.shape != log_var.shape:
         raise ValueError(
-            f"mean has shape {mean.shape} and log_var {log_var.shape}, expected one shape (..., k)"
+            f"mean and log_var must have one shape (..., k), got {mean.shape} and {log_var.shape}"
         )
     return 0.5 * np.sum(np.exp(log_var) + mean**2 - 1 - log_var, axis=-1)
 
@@ -99,17 +99,17 @@ def cholesky(name: str, cov: ArrayLike) -> Array:
     """
     cov = finite_array(name, cov)
     if cov.ndim != 2 or cov.shape[0] != cov.shape[1] or cov.size == 0:
-        raise ValueError(f"{name} has shape {cov.shape}, expected a square matrix (k, k)")
+        raise ValueError(f"{name} must be a square matrix (k, k), got shape {cov.shape}")
     asymmetry = np.max(np.abs(cov - cov.T))
     # A product of matrices is symmetric up to rounding: allow 1e-10 of the largest entry.
     if asymmetry > 1e-10 * np.max(np.abs(cov)):
-        raise ValueError(f"{name} is not symmetric: entries differ by up to {asymmetry:.3g}")
+        raise ValueError(f"{name} must be symmetric, got entries that differ by {asymmetry:.3g}")
     try:
         return np.linalg.cholesky(cov).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
         smallest = np.linalg.eigvalsh(cov)[0]
         raise ValueError(
-            f"{name} is not positive definite: its smallest eigenvalue is {smallest:.3g}"
+            f"{name} must be positive definite, got a smallest eigenvalue of {smallest:.3g}"
         ) from None
 
 

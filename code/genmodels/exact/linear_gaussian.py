@@ -41,12 +41,12 @@ class LinearGaussian:
     def __init__(self, weights: ArrayLike, bias: ArrayLike, noise_std: float) -> None:
         self.weights = finite_array("weights", weights)
         if self.weights.ndim != 2 or self.weights.size == 0:
-            raise ValueError(f"weights has shape {self.weights.shape}, expected (d, k)")
+            raise ValueError(f"weights must have shape (d, k), got {self.weights.shape}")
         self.data_dim, self.latent_dim = self.weights.shape
         self.bias = finite_array("bias", bias, shape=(self.data_dim,))
         self.noise_std = float(finite_array("noise_std", noise_std, shape=()))
         if self.noise_std <= 0:
-            raise ValueError(f"noise_std is {self.noise_std}, expected a positive number")
+            raise ValueError(f"noise_std must be a positive number, got {self.noise_std}")
 
     def sample(self, num_samples: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw h from the prior, then x from p(x|h); return x (n, d) and h (n, k)."""
@@ -158,5 +158,5 @@ class LinearGaussian:
         factor = gaussian.cholesky("q_cov", q_cov)
         if len(factor) != self.latent_dim:
             expected = (self.latent_dim, self.latent_dim)
-            raise ValueError(f"q_cov has shape {factor.shape}, expected {expected}")
+            raise ValueError(f"q_cov must have shape {expected}, got {factor.shape}")
         return factor

@@ -32,13 +32,13 @@ class GaussianMixture:
     def __init__(self, weights: ArrayLike, means: ArrayLike, covs: ArrayLike):
         self.weights = finite_array("weights", weights)
         if self.weights.ndim != 1 or self.weights.size == 0:
-            raise ValueError(f"weights has shape {self.weights.shape}, expected (M,)")
+            raise ValueError(f"weights must have shape (M,), got {self.weights.shape}")
         if np.any(self.weights <= 0) or abs(self.weights.sum() - 1) > 1e-12:  # rounding of a sum
-            raise ValueError(f"weights is {self.weights}, expected positive numbers with sum 1")
+            raise ValueError(f"weights must be positive numbers with sum 1, got {self.weights}")
         self.means = finite_array("means", means)
         if self.means.ndim != 2 or len(self.means) != len(self.weights):
-            raise ValueError(f"means has shape {self.means.shape}, "
-                             f"expected ({len(self.weights)}, d)")
+            raise ValueError(f"means must have shape ({len(self.weights)}, d), "
+                             f"got {self.means.shape}")
         d = self.means.shape[1]
         self.covs = finite_array("covs", covs, shape=(len(self.weights), d, d))
         self._factors = np.stack([cholesky(f"covs[{m}]", c) for m, c in enumerate(self.covs)])
@@ -103,7 +103,7 @@ class GaussianMixture:
             ValueError: ``alpha_bar`` is not in [0, 1].
         """
         if not 0 <= alpha_bar <= 1:
-            raise ValueError(f"alpha_bar is {alpha_bar!r}, expected a number in [0, 1]")
+            raise ValueError(f"alpha_bar must be a number in [0, 1], got {alpha_bar!r}")
         identity = np.eye(self.means.shape[1])
         return GaussianMixture(self.weights, np.sqrt(alpha_bar) * self.means,
                                alpha_bar * self.covs + (1 - alpha_bar) * identity)
@@ -119,7 +119,7 @@ class GaussianMixture:
             ValueError: for NaN or infinity, another shape, or ``alpha_bar`` outside (0, 1).
         """
         if not 0 < alpha_bar < 1:
-            raise ValueError(f"alpha_bar is {alpha_bar!r}, expected a number in (0, 1)")
+            raise ValueError(f"alpha_bar must be a number in (0, 1), got {alpha_bar!r}")
         x, noisy = self._points(x), self.noisy(alpha_bar)
         r = noisy.responsibilities(x)  # (n, M)
         gains = np.sqrt(alpha_bar) * self.covs @ noisy._precisions  # (M, d, d)
@@ -140,7 +140,7 @@ class GaussianMixture:
         """Return x as float64, (n, d), or raise the errors that `log_density` documents."""
         x = finite_array("x", x, last=self.means.shape[1])
         if x.ndim != 2:
-            raise ValueError(f"x has shape {x.shape}, expected (n, {self.means.shape[1]})")
+            raise ValueError(f"x must have shape (n, {self.means.shape[1]}), got {x.shape}")
         return x
 
     def _log_joint(self, x: Array) -> Array:

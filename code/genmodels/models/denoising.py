@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
+from genmodels.diffusion import linear_log_alpha_bar
 from genmodels.training.history import Draw, History
 from genmodels.validate import check_positive_int, finite_array, plain_array
 
@@ -26,8 +27,8 @@ FREQUENCIES = np.geomspace(0.1, 5, 16).astype(np.float32)  # of the embedding of
 
 
 def log_snr_at(tau):
-    """The log SNR at τ in (0, 1] of the linear schedule, α̅(τ) = exp(−(0.1 τ + 9.95 τ²))."""
-    return -np.log(np.expm1(0.1 * tau + 9.95 * tau**2))
+    """The log SNR at τ in (0, 1] of the linear schedule: α̅/(1 − α̅) = 1/(1/α̅ − 1)."""
+    return -np.log(np.expm1(-linear_log_alpha_bar(tau)))
 
 
 LOG_SNR_RANGE = float(log_snr_at(1.0)), float(log_snr_at(1e-3))  # −10.05, 9.12
