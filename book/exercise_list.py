@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import identities
 import notebooks
-from genmodels.exercises import grade, registry
+from genmodels.exercises import chapters, grade, registry
 
 PAGE = notebooks.CHAPTERS / "appendix" / "exercises.md"
 HEADING = re.compile(r"### (Exercise (\d+): (.+))")
@@ -61,7 +61,7 @@ class Listed(NamedTuple):
 
 def exercises_of(chapter: Path) -> list[Listed]:
     """Return the exercises of a chapter: a heading with a number, and the check that follows it."""
-    tasks, found, heading = registry.load(), [], None
+    tasks, found, heading = chapters.load(), [], None
     for cell in notebooks.cells_of(chapter):
         if cell.cell_type == "markdown":
             match = HEADING.search(cell.source)

@@ -13,7 +13,7 @@ import notebooks
 import student
 from genmodels import diffusion, exercises
 from genmodels.exact import gaussian, linear_gaussian
-from genmodels.exercises import grade, registry
+from genmodels.exercises import chapters, grade, registry
 
 CHAPTER = "kl_divergence"  # needs NumPy only
 LIMITS = grade.Limits(cell_time=20.0)
@@ -340,7 +340,7 @@ def test_a_method_replaced_does_not_make_a_wrong_answer_right(monkeypatch):
                 for x_i, m, v in zip(x, mean, log_var)]
         return -7.0 - np.mean(gaps)
 
-    registry.load()
+    chapters.load()
     originals = grade.protected()
     monkeypatch.setattr(linear_gaussian.LinearGaussian, "log_evidence", seven)
     with originals():

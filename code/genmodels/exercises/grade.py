@@ -37,7 +37,6 @@ import builtins
 import contextlib
 import csv
 import functools
-import importlib
 import inspect
 import json
 import os
@@ -57,8 +56,9 @@ from typing import Any
 
 import genmodels
 from genmodels import exercises
+from genmodels.exercises.chapters import load
 from genmodels.exercises.compare import first_line
-from genmodels.exercises.registry import BY_CHAPTER, CHAPTER_OF, load
+from genmodels.exercises.registry import BY_CHAPTER, CHAPTER_OF
 
 __all__ = ["Limits", "grade", "main"]
 
@@ -405,7 +405,8 @@ def work() -> None:
         tell(begin=index)
         sys.stdout, sys.stderr = streams  # IPython needs them
         with contextlib.suppress(Exception):  # of whatever the notebook has made of the module
-            importlib.import_module("genmodels.exercises").check = judge  # under any name
+            import genmodels.exercises as theirs  # again, where the notebook has removed it
+            theirs.check = judge  # under any name
         result = shell.run_cell(source, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         raised = f"{type(error).__name__}: {first_line(error)}" if error else ""
