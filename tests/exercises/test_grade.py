@@ -2,7 +2,10 @@
 
 import csv
 import json
+import subprocess
+import sys
 
+import nbformat
 import numpy as np
 import pytest
 import scipy.linalg
@@ -438,6 +441,7 @@ ODD_CELLS = {
     "no metadata": lambda cell: {**cell, "metadata": None},
     "no tags": lambda cell: {**cell, "metadata": {"tags": None}},
     "an ID that is none": lambda cell: {**cell, "metadata": {}, "id": [1]},
+    "no outputs": lambda cell: {**cell, "outputs": None, "attachments": None},
     "lines": lambda cell: {**cell, "source": cell["source"].splitlines(keepends=True)},
     "half a character": lambda cell: {**cell, "source": f"'\ud800'\n{cell['source']}"},
     "a null byte": lambda cell: {**cell, "source": f"'\0'\n{cell['source']}"},
@@ -458,6 +462,21 @@ def test_encodings_with_a_mark_are_read(tmp_path, encoding):
     assert read(tmp_path, cells(SOLUTIONS), encoding).expected == NAMES
 
 
+def test_an_old_version_is_read(tmp_path):
+    path = written(tmp_path, cells(SOLUTIONS))
+    old = nbformat.convert(nbformat.read(path, as_version=4), 3)
+    path.write_text(nbformat.writes(old, version=3))
+    submission = grade.read(path, grade.course(grade.CHAPTERS))
+    assert submission.expected == NAMES and len(submission.cells) == 1 + 2 * len(NAMES)
+
+
+def test_without_its_packages_it_says_what_to_install():
+    script = "import sys\nsys.modules['nbformat'] = None\nimport genmodels.exercises.grade"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                         check=False)
+    assert run.returncode and "needs nbformat: install genmodels with its extra" in run.stderr
+
+
 def test_a_check_that_was_deleted(tmp_path):
     left = [cell for cell in cells(SOLUTIONS) if f'check("{BAD}"' not in cell["source"]]
     statuses, done, texts = graded(tmp_path, left)
@@ -466,7 +485,9 @@ def test_a_check_that_was_deleted(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1, 2]", '{"cells": 3}', '{"cells": []}',
-                                  '{"cells": [{"cell_type": "code", "source": "1 + 1"}]}'])
+                                  '{"cells": [{"cell_type": "code", "source": "1 + 1"}]}',
+                                  '{"cells": [{"cell_type": "code", "source": null}]}',
+                                  '{"nbformat": 99, "cells": []}'])
 def test_what_is_no_submission(tmp_path, text, capsys):
     path = tmp_path / "bad.ipynb"
     path.write_text(text, encoding="utf-8")

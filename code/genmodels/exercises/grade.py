@@ -54,6 +54,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+try:
+    import nbformat
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.magics.script import ScriptMagics
+    from IPython.utils.text import LSString, SList
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"The grader needs {error.name}: install genmodels with its extra "
+                              "`grade`, as in pip install \"./[grade]\"", name=error.name) from None
+
 import genmodels
 from genmodels import exercises
 from genmodels.exercises.chapters import load
@@ -124,22 +133,23 @@ class Attempt:
 
 
 def cells_of(path: Path) -> list[Cell]:
-    """Return the cells of a notebook.
+    """Return the cells of a notebook of any version, also of one that has lost all but its text.
 
     Raises:
         ValueError: for a file that is no notebook.
     """
     try:
-        cells = []
-        for cell in json.loads(path.read_bytes())["cells"]:  # UTF-8, or what a mark says
-            metadata = cell.get("metadata") or {}
-            cells.append(Cell(cell["cell_type"], "".join(cell["source"]),
-                              frozenset(metadata.get("tags") or ()),
-                              str(cell.get("id") or metadata.get("id") or "")))  # or: Colab
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError,
-            AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as a notebook: {error}") from None
-    return cells
+        notebook = {"nbformat": 4, **json.loads(path.read_bytes())}  # UTF-8, or what a mark says
+        for part in (notebook, *notebook.get("cells", ())):  # what nbformat is strict about
+            part["metadata"] = part.get("metadata") or {}
+            part |= {"outputs": [], "attachments": {}}
+        return [Cell(cell.cell_type, "".join(cell.source),
+                     frozenset(cell.metadata.get("tags") or ()),
+                     str(cell.get("id") or cell.metadata.get("id") or ""))  # or: Colab
+                for cell in nbformat.convert(nbformat.reader.reads(json.dumps(notebook)), 4).cells]
+    except Exception as error:  # nbformat and its versions raise many
+        raise ValueError(f"{path} must be a notebook, got what cannot be read as one: "
+                         f"{first_line(error)}") from None
 
 
 @functools.cache
@@ -419,10 +429,6 @@ def work() -> None:
 
 def notebook_shell(note: Callable[[str], None]) -> Any:
     """Return what runs cells: as in a notebook, but for what acts on the machine or a display."""
-    from IPython.core.interactiveshell import InteractiveShell
-    from IPython.core.magics.script import ScriptMagics
-    from IPython.utils.text import LSString, SList
-
     class Shell(InteractiveShell):
         def system(self, cmd: str) -> None:
             note(f"not run: !{cmd}")
