@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -293,6 +294,41 @@ def test_the_last_good_pages_stay(tmp_path, jupyter_book, status):
     assert index.read_text() == "first"
     jupyter_book.update(status=0, text="second")
     assert build.build(tmp_path) == 0 and index.read_text() == "second"
+
+
+def test_the_pages_are_whole_at_every_moment_and_after_every_interruption(tmp_path):
+    made, place = tmp_path / "made", tmp_path / "html"
+    made.mkdir()
+    (made / "index.html").write_text("old")
+
+    def publish(text: str, stop: int | None = None) -> list[str]:
+        """The page before each line of `build.publish`, which ends before the line `stop`."""
+        (made / "index.html").write_text(text)
+        seen, before = [], sys.gettrace()
+
+        def trace(frame, event, _):
+            if event == "line":
+                seen.append((place / "index.html").read_text())
+                if len(seen) == stop:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(lambda frame, *_: trace if frame.f_code is build.publish.__code__ else None)
+        try:
+            build.publish(made, place)
+        finally:
+            sys.settrace(before)
+        return seen
+
+    place.mkdir()  # by an older build, which made no link
+    build.publish(made, place)
+    lines = [publish("old"), publish("old")][-1]
+    for stop in range(1, len(lines) + 1):
+        with pytest.raises(KeyboardInterrupt):
+            publish("new", stop)
+        assert set(publish("old")) <= {"old", "new"}
+    assert set(publish("new")) == {"old", "new"}
+    assert len(list(tmp_path.iterdir())) == 3  # what was made, the link and one copy
 
 
 def test_all_pages_are_written_again_when_their_sources_changed_or_a_build_failed(
