@@ -69,7 +69,8 @@ def exercises_of(chapter: Path) -> list[Listed]:
         elif "check" in notebooks.tags_of(cell):
             (name,) = CHECK.findall(cell.source)
             if heading is None:
-                raise ValueError(f"{chapter}: check({name!r}) has no heading of its own")
+                raise ValueError(f"{chapter}: check({name!r}) must have a heading of its own, "
+                                 "got none")
             found.append(Listed(chapter, int(heading[2]), heading[1], tasks[name]))
             heading = None
     return found

@@ -138,6 +138,11 @@ def test_what_is_no_exercise_is_refused(settings):
         registry.exercise(**given | settings)
 
 
+def test_an_unknown_chapter_has_no_tests():
+    with pytest.raises(ValueError, match="chapter must be one with exercises, got 'appendix'"):
+        chapters.tests_of("appendix")
+
+
 def test_a_test_must_stand_where_it_is_looked_for():
     register = registry.exercise("kl-diagonal", kind="build", difficulty=1, minutes=1, right="")
 

@@ -212,7 +212,7 @@ def read(path: Path, origins: dict[str, Origin]) -> Submission:
     found = [name for names in (*checked, of_course) for name in names if name]
     chapters = [CHAPTER_OF[name] for name in found]
     if not chapters:
-        raise ValueError(f"{path} has no check of an exercise of this course")
+        raise ValueError(f"{path} must hold a check of an exercise of this course, got none")
     chapter = max(set(chapters), key=chapters.count)
     expected = list(dict.fromkeys(
         [name for name in found if CHAPTER_OF[name] == chapter] + [*BY_CHAPTER[chapter]]))
