@@ -5,8 +5,8 @@ modules that a chapter reaches, of the versions of packages, nor of the environm
 fingerprint of these (`dependencies.py`) is kept for each stored output, and where it has changed,
 the stored output is thrown away before Jupyter Book looks for it.
 
-Jupyter Book works in `_build/work`; `_build/html` is replaced when a build has succeeded, and stays
-as it was when one has failed or was interrupted.
+Jupyter Book works in `_build/work`. `_build/html` is a link to a copy of what the last successful
+build has made: another build changes the link in one step, or not at all.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -120,15 +121,21 @@ def sum_of(names: Iterable[str]) -> str:
 
 
 def publish(made: Path, place: Path) -> None:
-    """Put a copy of a folder in the place of another one, which stays until the copy is there."""
-    new, old = place.with_name(f"{place.name}.new"), place.with_name(f"{place.name}.old")
-    for folder in (new, old):
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made, new)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
+    """Copy a folder and make a place a link to the copy; at each moment it is one to a whole copy.
+
+    A folder cannot take the place of another in one step; a link can take that of a link.
+    """
+    name = f"{place.name}-{time.time_ns()}"
+    shutil.copytree(made, place.with_name(name))
+    link = place.with_name(f"{place.name}.new")
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    if place.is_dir() and not place.is_symlink():  # as older builds made it
+        place.rename(place.with_name(f"{place.name}-old"))
+    link.replace(place)
+    for copy in place.parent.glob(f"{place.name}-*"):
+        if copy.name != name:
+            shutil.rmtree(copy)
 
 
 def build(output: Path) -> int:

@@ -2,8 +2,9 @@
 
 A chapter reaches the modules of `genmodels` that its cells import, those that these import, and so
 on. Imports are read from the syntax tree, also where they stand inside functions; nothing is
-executed. The style of the figures counts for each of them. The tests of the answers to exercises
-are found by the name of the chapter: it reaches its own, whatever module finds them.
+executed. The style of the figures counts for each of them. `genmodels.exercises.chapters` imports
+the tests of the answers to exercises, one module when the first answer of its chapter is checked: a
+chapter reaches its own alone.
 """
 
 import ast
@@ -66,7 +67,7 @@ class Package:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found = self._with_parents(imported_modules(tree, package))
-        if not name.startswith(ANSWERS):  # a list of all of them: each chapter has its own
+        if name == ANSWERS:  # which imports all of them: each chapter has its own
             found = {each for each in found if not each.startswith(f"{ANSWERS}.")}
         return found
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import identities
 import notebooks
-from genmodels.exercises import grade, registry
+from genmodels.exercises import chapters, grade, registry
 
 PAGE = notebooks.CHAPTERS / "appendix" / "exercises.md"
 HEADING = re.compile(r"### (Exercise (\d+): (.+))")
@@ -61,7 +61,7 @@ class Listed(NamedTuple):
 
 def exercises_of(chapter: Path) -> list[Listed]:
     """Return the exercises of a chapter: a heading with a number, and the check that follows it."""
-    tasks, found, heading = registry.load(), [], None
+    tasks, found, heading = chapters.load(), [], None
     for cell in notebooks.cells_of(chapter):
         if cell.cell_type == "markdown":
             match = HEADING.search(cell.source)
@@ -69,7 +69,8 @@ def exercises_of(chapter: Path) -> list[Listed]:
         elif "check" in notebooks.tags_of(cell):
             (name,) = CHECK.findall(cell.source)
             if heading is None:
-                raise ValueError(f"{chapter}: check({name!r}) has no heading of its own")
+                raise ValueError(f"{chapter}: check({name!r}) must have a heading of its own, "
+                                 "got none")
             found.append(Listed(chapter, int(heading[2]), heading[1], tasks[name]))
             heading = None
     return found

@@ -96,7 +96,7 @@ def title_of(chapter: Path) -> str:
         match = re.search(r"^# (.+)$", cell.source, re.MULTILINE)
         if cell.cell_type == "markdown" and match:
             return match[1].strip()
-    raise ValueError(f"{chapter}: a chapter starts with a heading '# …', found none")
+    raise ValueError(f"{chapter} must have a heading '# …', got none")
 
 
 def python_of(source: str) -> ast.Module:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -116,12 +117,25 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
+REACH_EXACT = {
+    "gaussian": set(CHAPTERS) - {"digits", "two_frameworks"},
+    "linear_gaussian": {"latent_variables", "elbo", "gradients", "collapse", "how_good",
+                        "conditional"},
+    "mixture": {"latent_variables", "hierarchical", "parameterisations", "scores"},
+}
+
+
+def test_every_module_of_exact_is_among_those_that_are_changed():
+    assert {path.stem for path in (dependencies.CODE / "genmodels" / "exact").glob("[!_]*.py")
+            } == set(REACH_EXACT)
+
+
 @pytest.mark.parametrize(("file", "expected"), [
+    *((f"exact/{module}.py", chapters) for module, chapters in REACH_EXACT.items()),
     ("exercises/grade.py", set()),
     ("models/classifier_torch.py", {"digits"}),
     ("exercises/chapters/elbo.py", {"elbo"}),
     ("sample_quality.py", {"digits"}),
-    ("exact/mixture.py", {"latent_variables", "hierarchical", "parameterisations", "scores"}),
     ("models/iwae_torch.py", {"how_good"}),  # reached
     ("models/conversion.py", {"how_good", "digits", "two_frameworks"}),  # by other modules, too
     ("models/weights/vae-1.json", {"how_good", "digits"}),
@@ -295,6 +309,41 @@ def test_the_last_good_pages_stay(tmp_path, jupyter_book, status):
     assert index.read_text() == "first"
     jupyter_book.update(status=0, text="second")
     assert build.build(tmp_path) == 0 and index.read_text() == "second"
+
+
+def test_the_pages_are_whole_at_every_moment_and_after_every_interruption(tmp_path):
+    made, place = tmp_path / "made", tmp_path / "html"
+    made.mkdir()
+    (made / "index.html").write_text("old")
+
+    def publish(text: str, stop: int | None = None) -> list[str]:
+        """The page before each line of `build.publish`, which ends before the line `stop`."""
+        (made / "index.html").write_text(text)
+        seen, before = [], sys.gettrace()
+
+        def trace(frame, event, _):
+            if event == "line":
+                seen.append((place / "index.html").read_text())
+                if len(seen) == stop:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(lambda frame, *_: trace if frame.f_code is build.publish.__code__ else None)
+        try:
+            build.publish(made, place)
+        finally:
+            sys.settrace(before)
+        return seen
+
+    place.mkdir()  # by an older build, which made no link
+    build.publish(made, place)
+    lines = [publish("old"), publish("old")][-1]
+    for stop in range(1, len(lines) + 1):
+        with pytest.raises(KeyboardInterrupt):
+            publish("new", stop)
+        assert set(publish("old")) <= {"old", "new"}
+    assert set(publish("new")) == {"old", "new"}
+    assert len(list(tmp_path.iterdir())) == 3  # what was made, the link and one copy
 
 
 def test_all_pages_are_written_again_when_their_sources_changed_or_a_build_failed(

@@ -1,6 +1,5 @@
 """The table of exercises agrees with the checks, and feedback survives reloads."""
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 
 import genmodels
 from genmodels import exercises
-from genmodels.exercises import registry
+from genmodels.exercises import chapters, registry
 
 ANSWERS = """
 import importlib, os, sys
@@ -37,7 +36,7 @@ def told(evaluate):
     ]]
 """
 COMPARED = """
-from genmodels.exercises.registry import load
+from genmodels.exercises.chapters import load
 assert [(each.status, each.text) for each in told(evaluate)] == before
 assert [(each.status, each.text) for each in told(genmodels.exercises.evaluate)] == before
 assert len(load()) == {number}
@@ -49,7 +48,7 @@ assert [status for status, _ in before] == [
     "right", "not yet", "not yet", "not yet", "stub", "stub", "error"], before
 """
 MODULES = ["genmodels.exercises", "genmodels.exercises.compare", "genmodels.exercises.registry",
-           "genmodels.exercises.chapters.kl_divergence"]
+           "genmodels.exercises.chapters", "genmodels.exercises.chapters.kl_divergence"]
 RELOADS = {
     **{f"{module} reloaded": f"importlib.reload({module})" for module in MODULES},
     **{f"{module} imported anew": f"del sys.modules['{module}']\nimport {module}"
@@ -117,9 +116,10 @@ def test_every_module_of_checks_has_the_exercises_of_the_table():
     assert {path.stem for path in folder.glob("[!_]*.py")} == set(registry.BY_CHAPTER)
     assert len(registry.CHAPTER_OF) == sum(map(len, registry.BY_CHAPTER.values()))
     for chapter, names in registry.BY_CHAPTER.items():
-        module = importlib.import_module(f"genmodels.exercises.chapters.{chapter}")
+        module = chapters.tests_of(chapter)
+        assert module.__name__ == registry.module_of(names[0])
         assert module.__all__ == sorted(map(registry.function_of, names))
-        found = [(task.name, task.chapter) for task in map(registry.find, names)]
+        found = [(task.name, task.chapter) for task in map(chapters.find, names)]
         assert found == [(name, chapter) for name in names]
 
 
@@ -136,6 +136,11 @@ def test_what_is_no_exercise_is_refused(settings):
     given = {"name": "kl-diagonal", "kind": "build", "difficulty": 1, "minutes": 1, "right": ""}
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
         registry.exercise(**given | settings)
+
+
+def test_an_unknown_chapter_has_no_tests():
+    with pytest.raises(ValueError, match="chapter must be one with exercises, got 'appendix'"):
+        chapters.tests_of("appendix")
 
 
 def test_a_test_must_stand_where_it_is_looked_for():

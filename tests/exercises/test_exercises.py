@@ -24,6 +24,7 @@ from planted import Planted, Swap
 import notebooks
 from genmodels import exercises
 from genmodels.exercises import compare
+from genmodels.exercises.chapters import digits
 from genmodels.exercises.registry import BY_CHAPTER
 
 CHAPTERS = {path.stem: path for path in notebooks.notebooks()}
@@ -392,7 +393,7 @@ def test_booleans_are_compared_as_numbers_are():
 
 def test_power_of_the_frechet_floor_is_granted_five_standard_errors(monkeypatch):
     """Of a floor of 100 distances and one of 140 each, found by drawing them again and again."""
-    digits, granted = importlib.import_module("genmodels.exercises.chapters.digits"), []
+    granted = []
     monkeypatch.setattr(digits, "compare", lambda *a, error, **k: granted.append(error))
 
     def drawn(n, rng, pairs):

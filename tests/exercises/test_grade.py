@@ -2,7 +2,10 @@
 
 import csv
 import json
+import subprocess
+import sys
 
+import nbformat
 import numpy as np
 import pytest
 import scipy.linalg
@@ -13,7 +16,7 @@ import notebooks
 import student
 from genmodels import diffusion, exercises
 from genmodels.exact import gaussian, linear_gaussian
-from genmodels.exercises import grade, registry
+from genmodels.exercises import chapters, grade, registry
 
 CHAPTER = "kl_divergence"  # needs NumPy only
 LIMITS = grade.Limits(cell_time=20.0)
@@ -340,7 +343,7 @@ def test_a_method_replaced_does_not_make_a_wrong_answer_right(monkeypatch):
                 for x_i, m, v in zip(x, mean, log_var)]
         return -7.0 - np.mean(gaps)
 
-    registry.load()
+    chapters.load()
     originals = grade.protected()
     monkeypatch.setattr(linear_gaussian.LinearGaussian, "log_evidence", seven)
     with originals():
@@ -427,8 +430,10 @@ def test_the_last_check_counts(tmp_path):
 def test_an_answer_may_be_slower_than_in_the_notebook_of_the_student(tmp_path):
     """Its test calls it more than once, and the limit in a notebook is on all calls."""
     pauses = 2 * [0.55 * exercises.TIME_LIMIT]
-    answer = f"import time\npauses = {pauses}\n{SOLUTIONS[BAD]}".replace(
-        "    h = ", "    time.sleep(pauses.pop() if pauses else 0)\n    h = ")
+    name = test_exercises.names_checked(test_exercises.by_exercise(CHAPTER, "check")[BAD])[1][0]
+    answer = (f"{SOLUTIONS[BAD]}\n\n\nimport time\npauses, swift = {pauses}, {name}\n"
+              f"def {name}(*a, **k):\n    time.sleep(pauses.pop() if pauses else 0)\n"
+              "    return swift(*a, **k)")
     statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: answer}),
                                grade.Limits(cell_time=4 * exercises.TIME_LIMIT))
     assert set(statuses.values()) == {"right"} and done
@@ -438,6 +443,7 @@ ODD_CELLS = {
     "no metadata": lambda cell: {**cell, "metadata": None},
     "no tags": lambda cell: {**cell, "metadata": {"tags": None}},
     "an ID that is none": lambda cell: {**cell, "metadata": {}, "id": [1]},
+    "no outputs": lambda cell: {**cell, "outputs": None, "attachments": None},
     "lines": lambda cell: {**cell, "source": cell["source"].splitlines(keepends=True)},
     "half a character": lambda cell: {**cell, "source": f"'\ud800'\n{cell['source']}"},
     "a null byte": lambda cell: {**cell, "source": f"'\0'\n{cell['source']}"},
@@ -458,6 +464,21 @@ def test_encodings_with_a_mark_are_read(tmp_path, encoding):
     assert read(tmp_path, cells(SOLUTIONS), encoding).expected == NAMES
 
 
+def test_an_old_version_is_read(tmp_path):
+    path = written(tmp_path, cells(SOLUTIONS))
+    old = nbformat.convert(nbformat.read(path, as_version=4), 3)
+    path.write_text(nbformat.writes(old, version=3))
+    submission = grade.read(path, grade.course(grade.CHAPTERS))
+    assert submission.expected == NAMES and len(submission.cells) == 1 + 2 * len(NAMES)
+
+
+def test_without_its_packages_it_says_what_to_install():
+    script = "import sys\nsys.modules['nbformat'] = None\nimport genmodels.exercises.grade"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                         check=False)
+    assert run.returncode and "needs nbformat: install genmodels with its extra" in run.stderr
+
+
 def test_a_check_that_was_deleted(tmp_path):
     left = [cell for cell in cells(SOLUTIONS) if f'check("{BAD}"' not in cell["source"]]
     statuses, done, texts = graded(tmp_path, left)
@@ -466,7 +487,9 @@ def test_a_check_that_was_deleted(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1, 2]", '{"cells": 3}', '{"cells": []}',
-                                  '{"cells": [{"cell_type": "code", "source": "1 + 1"}]}'])
+                                  '{"cells": [{"cell_type": "code", "source": "1 + 1"}]}',
+                                  '{"cells": [{"cell_type": "code", "source": null}]}',
+                                  '{"nbformat": 99, "cells": []}'])
 def test_what_is_no_submission(tmp_path, text, capsys):
     path = tmp_path / "bad.ipynb"
     path.write_text(text, encoding="utf-8")

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from genmodels.exercises.chapters import find
 from genmodels.exercises.compare import first_line
-from genmodels.exercises.registry import CHAPTER_OF, Exercise, find
+from genmodels.exercises.registry import CHAPTER_OF, Exercise
 
 __all__ = ["Feedback", "check", "evaluate", "judge", "time_limit"]
 

@@ -37,7 +37,6 @@ import builtins
 import contextlib
 import csv
 import functools
-import importlib
 import inspect
 import json
 import os
@@ -55,10 +54,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+try:
+    import nbformat
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.magics.script import ScriptMagics
+    from IPython.utils.text import LSString, SList
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"The grader needs {error.name}: install genmodels with its extra "
+                              "`grade`, as in pip install \"./[grade]\"", name=error.name) from None
+
 import genmodels
 from genmodels import exercises
+from genmodels.exercises.chapters import load
 from genmodels.exercises.compare import first_line
-from genmodels.exercises.registry import BY_CHAPTER, CHAPTER_OF, load
+from genmodels.exercises.registry import BY_CHAPTER, CHAPTER_OF
 
 __all__ = ["Limits", "grade", "main"]
 
@@ -124,22 +133,23 @@ class Attempt:
 
 
 def cells_of(path: Path) -> list[Cell]:
-    """Return the cells of a notebook.
+    """Return the cells of a notebook of any version, also of one that has lost all but its text.
 
     Raises:
         ValueError: for a file that is no notebook.
     """
     try:
-        cells = []
-        for cell in json.loads(path.read_bytes())["cells"]:  # UTF-8, or what a mark says
-            metadata = cell.get("metadata") or {}
-            cells.append(Cell(cell["cell_type"], "".join(cell["source"]),
-                              frozenset(metadata.get("tags") or ()),
-                              str(cell.get("id") or metadata.get("id") or "")))  # or: Colab
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError,
-            AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as a notebook: {error}") from None
-    return cells
+        notebook = {"nbformat": 4, **json.loads(path.read_bytes())}  # UTF-8, or what a mark says
+        for part in (notebook, *notebook.get("cells", ())):  # what nbformat is strict about
+            part["metadata"] = part.get("metadata") or {}
+            part |= {"outputs": [], "attachments": {}}
+        return [Cell(cell.cell_type, "".join(cell.source),
+                     frozenset(cell.metadata.get("tags") or ()),
+                     str(cell.get("id") or cell.metadata.get("id") or ""))  # or: Colab
+                for cell in nbformat.convert(nbformat.reader.reads(json.dumps(notebook)), 4).cells]
+    except Exception as error:  # nbformat and its versions raise many
+        raise ValueError(f"{path} must be a notebook, got what cannot be read as one: "
+                         f"{first_line(error)}") from None
 
 
 @functools.cache
@@ -202,7 +212,7 @@ def read(path: Path, origins: dict[str, Origin]) -> Submission:
     found = [name for names in (*checked, of_course) for name in names if name]
     chapters = [CHAPTER_OF[name] for name in found]
     if not chapters:
-        raise ValueError(f"{path} has no check of an exercise of this course")
+        raise ValueError(f"{path} must hold a check of an exercise of this course, got none")
     chapter = max(set(chapters), key=chapters.count)
     expected = list(dict.fromkeys(
         [name for name in found if CHAPTER_OF[name] == chapter] + [*BY_CHAPTER[chapter]]))
@@ -405,7 +415,8 @@ def work() -> None:
         tell(begin=index)
         sys.stdout, sys.stderr = streams  # IPython needs them
         with contextlib.suppress(Exception):  # of whatever the notebook has made of the module
-            importlib.import_module("genmodels.exercises").check = judge  # under any name
+            import genmodels.exercises as theirs  # again, where the notebook has removed it
+            theirs.check = judge  # under any name
         result = shell.run_cell(source, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         raised = f"{type(error).__name__}: {first_line(error)}" if error else ""
@@ -418,10 +429,6 @@ def work() -> None:
 
 def notebook_shell(note: Callable[[str], None]) -> Any:
     """Return what runs cells: as in a notebook, but for what acts on the machine or a display."""
-    from IPython.core.interactiveshell import InteractiveShell
-    from IPython.core.magics.script import ScriptMagics
-    from IPython.utils.text import LSString, SList
-
     class Shell(InteractiveShell):
         def system(self, cmd: str) -> None:
             note(f"not run: !{cmd}")

@@ -1,14 +1,14 @@
 """Which exercises there are: the names of each chapter's, and what is said of each with its check.
 
 A new exercise is a name in `BY_CHAPTER` and, in the module of that chapter, a function of the same
-name that tests the answers, decorated with `exercise`.
+name that tests the answers, decorated with `exercise`. A new chapter is a line in
+`chapters.tests_of`, too.
 """
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["BY_CHAPTER", "CHAPTER_OF", "KINDS", "Exercise", "exercise", "find", "load"]
+__all__ = ["BY_CHAPTER", "CHAPTER_OF", "KINDS", "Exercise", "exercise", "function_of", "module_of"]
 
 KINDS = ("derive", "build", "explore")
 # By the names of the notebooks, which are those of the modules in `chapters`, too.
@@ -64,7 +64,7 @@ def exercise(name: str, *, kind: str, difficulty: int, minutes: int, right: str,
 
     The function takes the answers, raises `NotYet` if they are wrong, and returns if they are
     right; then the student reads `right`. It has the name of the exercise, with underscores, and
-    stands in the module of the exercise's chapter: there `find` looks for it.
+    stands in the module of the exercise's chapter: there `chapters.find` looks for it.
     """
     if name not in CHAPTER_OF:
         raise ValueError(f"name must be one of those in BY_CHAPTER, got {name!r}")
@@ -93,19 +93,3 @@ def module_of(name: str) -> str:
 def function_of(name: str) -> str:
     """Return the name of the test of the answers to an exercise."""
     return name.replace("-", "_")
-
-
-def find(name: str) -> Exercise | None:
-    """Return an exercise, or None if there is none of this name.
-
-    Imports the checks of its chapter alone, since the first answer would wait for the others.
-    Nothing is kept here, so that any of these modules may be reloaded.
-    """
-    if name not in CHAPTER_OF:
-        return None
-    return getattr(importlib.import_module(module_of(name)), function_of(name)).exercise
-
-
-def load() -> dict[str, Exercise]:
-    """Return all exercises by name, chapter by chapter; imports the checks of all chapters."""
-    return {name: find(name) for name in CHAPTER_OF}

@@ -1,1 +1,58 @@
-"""The tests of the exercises' answers, a module for each chapter."""
+"""The tests of the exercises' answers, a module for each chapter, and what finds them."""
+
+from types import ModuleType
+
+from genmodels.exercises.registry import CHAPTER_OF, Exercise, function_of
+
+__all__ = ["find", "load", "tests_of"]
+
+
+def tests_of(chapter: str) -> ModuleType:
+    """Import the module of a chapter, and no other: the first answer would wait for them all.
+
+    Nothing is kept here, so that any of these modules may be reloaded.
+    """
+    match chapter:
+        case "latent_variables":
+            import genmodels.exercises.chapters.latent_variables as tests
+        case "kl_divergence":
+            import genmodels.exercises.chapters.kl_divergence as tests
+        case "elbo":
+            import genmodels.exercises.chapters.elbo as tests
+        case "gradients":
+            import genmodels.exercises.chapters.gradients as tests
+        case "vae_keras":
+            import genmodels.exercises.chapters.vae_keras as tests
+        case "vae_torch":
+            import genmodels.exercises.chapters.vae_torch as tests
+        case "two_frameworks":
+            import genmodels.exercises.chapters.two_frameworks as tests
+        case "collapse":
+            import genmodels.exercises.chapters.collapse as tests
+        case "how_good":
+            import genmodels.exercises.chapters.how_good as tests
+        case "conditional":
+            import genmodels.exercises.chapters.conditional as tests
+        case "hierarchical":
+            import genmodels.exercises.chapters.hierarchical as tests
+        case "parameterisations":
+            import genmodels.exercises.chapters.parameterisations as tests
+        case "digits":
+            import genmodels.exercises.chapters.digits as tests
+        case "scores":
+            import genmodels.exercises.chapters.scores as tests
+        case _:
+            raise ValueError(f"chapter must be one with exercises, got {chapter!r}")
+    return tests
+
+
+def find(name: str) -> Exercise | None:
+    """Return an exercise, or None if there is none of this name."""
+    if name not in CHAPTER_OF:
+        return None
+    return getattr(tests_of(CHAPTER_OF[name]), function_of(name)).exercise
+
+
+def load() -> dict[str, Exercise]:
+    """Return all exercises by name, chapter by chapter; imports the tests of all chapters."""
+    return {name: find(name) for name in CHAPTER_OF}
