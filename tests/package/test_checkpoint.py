@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -77,50 +76,62 @@ def test_a_run_that_was_killed_equals_one_that_was_not(vae, step, tmp_path, monk
 
 
 PROGRAM = """
+import signal
 import sys
 import numpy as np
-import keras, torch
-from genmodels.models import unet_torch, vae_keras, vae_torch
-from genmodels.models.conversion import to_arrays
-vae = {"torch": vae_torch, "keras": vae_keras}[sys.argv[1]]
-torch.manual_seed(0)
-keras.utils.set_random_seed(0)
-model = vae.MLPVAE(2, 8, shape=(8, 8))
-x = np.random.default_rng(0).random((50, 8, 8))
-print("begins", flush=True)
-vae.fit(model, x, num_steps=int(sys.argv[3]), batch_size=16, seed=1, progress=False,
-        precision="float32", checkpoint=sys.argv[2])
-np.savez(sys.argv[2] + "/weights.npz", **to_arrays(model))
+from genmodels.models import vae_{framework} as vae
+from genmodels.models.conversion import from_arrays, to_arrays
+from genmodels.training import History
+folder, num_steps, reported = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+record = History.record
+
+def report(self, *arguments):
+    if self.num_steps >= reported:
+        print(self.num_steps, flush=True)
+        if self.num_steps == num_steps - 1:
+            signal.pause()  # the kill is on its way
+    record(self, *arguments)
+
+History.record = report
+model, rng = vae.MLPVAE(2, 8, shape=(8, 8)), np.random.default_rng(0)
+from_arrays(model, {{name: 0.2 * rng.standard_normal(array.shape)
+                    for name, array in to_arrays(model).items()}})
+vae.fit(model, rng.random((50, 8, 8)), num_steps=num_steps, batch_size=16, seed=1, progress=False,
+        precision="float32", checkpoint=folder)
+np.savez(folder + "/weights.npz", **to_arrays(model))
 """
 
 
 @pytest.mark.parametrize("framework", VAES)
 def test_kill_9_at_a_random_step(framework, tmp_path):
-    """Again and again, until the run is complete; GENMODELS_KILLS says how often."""
+    """Killed from outside as soon as it says that it has reached a step, and while it goes on.
+
+    GENMODELS_KILLS says how often; the steps are drawn, not the times.
+    """
     kills, num_steps = int(os.environ.get("GENMODELS_KILLS", 2)), 1500
-    rng = random.Random(framework)
-    command = [sys.executable, "-c", PROGRAM, framework]
-    subprocess.run([*command, str(tmp_path / "whole"), str(num_steps)], check=True)
-    survived = 0
-    while survived < kills:
-        process = subprocess.Popen([*command, str(tmp_path / "killed"), str(num_steps)],
-                                   stdout=subprocess.PIPE)
-        assert process.stdout.readline() == b"begins\n"
-        time.sleep(rng.uniform(0.1, 1.0))
-        if process.poll() is not None:
-            break  # complete before the last kill
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        survived += 1
-    assert survived  # else nothing was killed
-    print(f"{framework}: killed {survived} times")
-    subprocess.run([*command, str(tmp_path / "killed"), str(num_steps)], check=True)
-    with (np.load(tmp_path / "whole/weights.npz") as whole,
-          np.load(tmp_path / "killed/weights.npz") as killed):
-        for name in whole:
-            rtol = 0 if framework == "torch" else 1e-4
-            np.testing.assert_allclose(killed[name], whole[name], rtol=rtol, atol=rtol)
+    command = [sys.executable, "-c", PROGRAM.format(framework=framework)]
+
+    def run_through(name):
+        subprocess.run([*command, str(tmp_path / name), str(num_steps), str(num_steps)], check=True)
+        with np.load(tmp_path / name / "weights.npz") as weights:
+            return dict(weights)
+
+    killed = []
+    for step in sorted(random.Random(framework).sample(range(num_steps - 1), kills)):
+        with subprocess.Popen([*command, str(tmp_path / "killed"), str(num_steps), str(step)],
+                              stdout=subprocess.PIPE) as process:
+            first = process.stdout.readline()
+            process.kill()
+            killed.append(int((process.stdout.read().split() or [first])[-1]))
+        assert process.returncode == -signal.SIGKILL
+        run = json.loads((tmp_path / "killed/checkpoint.json").read_text())
+        assert run["num_steps"] <= killed[-1] < num_steps
+    print(f"\n{framework}: {len(killed)} kills before the run of {num_steps} steps was complete, "
+          f"during the steps {', '.join(str(step + 1) for step in killed)} or just after")
+    whole, resumed = run_through("whole"), run_through("killed")
+    for name in whole:
+        rtol = 0 if framework == "torch" else 1e-4  # Keras's kernels may split sums
+        np.testing.assert_allclose(resumed[name], whole[name], rtol=rtol, atol=rtol)
 
 
 # Bad input --------------------------------------------------------------------------------------

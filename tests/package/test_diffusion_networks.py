@@ -189,9 +189,9 @@ def test_both_frameworks_learn_the_same():
 
 
 def test_unlike_networks(unet):
-    with pytest.raises(ValueError, match=r"channels is \(8, 16, 8\) in source and \(16, 32, 64\) "):
+    with pytest.raises(ValueError, match=r"got channels \(8, 16, 8\) and \(16, 32, 64\)$"):
         copy_weights(small(unet), unet.UNet())
-    with pytest.raises(ValueError, match="architecture is UNet in source and MLPVAE in target"):
+    with pytest.raises(ValueError, match="got architecture UNet and MLPVAE"):
         copy_weights(small(unet), vae_torch.MLPVAE())
 
 
@@ -551,7 +551,7 @@ def test_wrong_alpha_bar(fixed, wrong, error):
     ({"recipe": "mine"}, ValueError, "recipe must be one of"),
     ({"batch_size": 0}, ValueError, "batch_size must be"),
     ({"learning_rate": -1}, ValueError, "learning_rate must be"),
-    ({"num_epochs": 1}, ValueError, "exactly one of num_epochs and num_steps"),
+    ({"num_epochs": 1}, ValueError, "num_epochs or num_steps must be given, and"),
     ({"seed": -1}, ValueError, "seed must be"),
     ({"history": []}, TypeError, "history must be a History or None"),
 ])
@@ -615,5 +615,5 @@ def test_bad_input_of_grey_decoder():
             denoising.grey_decoder(shares)
     decoder = denoising.grey_decoder(np.full(256, 1 / 256))
     for x0 in (np.full((1, 28, 28), 0.5), np.full((1, 28, 28), 1.2)):
-        with pytest.raises(ValueError, match="x0 must hold grey levels"):
+        with pytest.raises(ValueError, match=f"x0 must hold grey levels .*, got {x0[0, 0, 0]}"):
             decoder(x0, x0, 0.1)

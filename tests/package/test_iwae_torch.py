@@ -205,7 +205,7 @@ def test_grey_images_have_no_bernoulli_likelihood(use):
     one_grey_pixel = BINARY.copy()
     one_grey_pixel[3, 4, 5] = 0.999
     for grey in (GREY, one_grey_pixel, torch.from_numpy(GREY)):
-        with pytest.raises(ValueError, match=r"must hold zeros and ones, .* got grey values"):
+        with pytest.raises(ValueError, match="must hold zeros and ones, got grey values"):
             use(grey)
     use(BINARY)
 

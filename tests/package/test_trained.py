@@ -71,7 +71,7 @@ def test_a_changed_bit_is_noticed(saved):
     data = bytearray((saved / "small.safetensors").read_bytes())
     data[-1] ^= 1
     (saved / "small.safetensors").write_bytes(data)
-    refused(saved, r"small\.safetensors has the SHA-256 sum")
+    refused(saved, r"small\.safetensors must have the SHA-256 sum on its card, .*, got ")
 
 
 class Malicious:
@@ -93,18 +93,29 @@ NO_SAFETENSORS = {
 @pytest.mark.parametrize("spoil", NO_SAFETENSORS.values(), ids=NO_SAFETENSORS)
 def test_what_is_no_safetensors_file_is_refused(saved, spoil):
     replace(saved, spoil((saved / "small.safetensors").read_bytes()))
-    refused(saved, r"small\.safetensors is no intact safetensors file")
+    refused(saved, r"small\.safetensors must be an intact safetensors file, got: ")
 
 
 def test_a_file_of_torch_save_is_not_unpickled(saved, tmp_path):
     torch.save({"weight": Malicious()}, tmp_path / "file.pt")
     replace(saved, (tmp_path / "file.pt").read_bytes())
-    refused(saved, "no intact safetensors file")
+    refused(saved, "must be an intact safetensors file")
 
 
 def test_weights_must_fit_the_model(saved):
     refused(saved, "model must have hidden_dim=4", small(seed=1, hidden_dim=8))
     refused(saved, "must be a MLPVAE .* got ConvVAE", vae_torch.ConvVAE())
+
+
+def test_a_child_of_a_model_is_a_model(tmp_path):
+    """As in `conversion`: its weights are those of its parent."""
+    class Mine(vae_torch.ConvVAE):
+        pass
+
+    trained.save(Mine(shape=(8, 8)), "mine", {}, tmp_path)
+    assert trained.card("mine", tmp_path)["model"] == "ConvVAE"
+    for kind in (vae_torch.ConvVAE, vae_keras.ConvVAE, Mine):
+        trained.load(kind(shape=(8, 8)), "mine", tmp_path)
 
 
 def test_a_card_is_needed(saved):

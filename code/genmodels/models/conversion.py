@@ -82,9 +82,10 @@ def from_arrays(model: Model, arrays: Mapping[str, np.ndarray]) -> None:
         raise TypeError(f"arrays must be a mapping of names to arrays, got {type(arrays).__name__}")
     weights = to_arrays(model)
     if missing := [name for name in weights if name not in arrays]:
-        raise ValueError(f"arrays must hold every weight of the model, lacks: {', '.join(missing)}")
+        raise ValueError("arrays must hold every weight of the model, got none named "
+                         f"{', '.join(missing)}")
     if unknown := [str(name) for name in arrays if name not in weights]:
-        raise ValueError(f"arrays must hold weights of the model only, got: {', '.join(unknown)}")
+        raise ValueError(f"arrays must hold weights of the model only, got {', '.join(unknown)}")
     arrays = {name: _fitting(name, arrays[name], weight) for name, weight in weights.items()}
 
     if framework == "torch":
@@ -108,10 +109,10 @@ def copy_weights(source: Model, target: Model) -> None:
     unlike architectures or sizes, naming what differs, or if a weight of source is not finite.
     """
     ours, theirs = description(source, "source"), description(target, "target")
-    differing = [f"{what} is {ours[what]} in source and {theirs[what]} in target"
+    differing = [f"{what} {ours[what]} and {theirs[what]}"
                  for what in ours if what in theirs and ours[what] != theirs[what]]
     if differing:
-        raise ValueError(f"source and target must be alike, but {', '.join(differing)}")
+        raise ValueError(f"source and target must be alike, got {', '.join(differing)}")
     from_arrays(target, to_arrays(source))
 
 

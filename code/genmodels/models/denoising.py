@@ -47,8 +47,8 @@ class Noise(NamedTuple):
 
 
 def draw_noise(n: int, shape: tuple[int, ...], loss: str, rng: np.random.Generator,
-               drop_labels: float = 0.0) -> Noise:
-    """Noise for n examples, at levels that are stratified over them.
+               drop_labels: float = 0.0, noise: np.ndarray | None = None) -> Noise:
+    """Noise for n examples, at levels that are stratified over them; ε is drawn into `noise`.
 
     With loss "simple" τ is uniform on [1/1000, 1]; with "elbo" the log SNR is uniform between the
     values at these two ends. A share of about drop_labels of the examples lose their label.
@@ -59,7 +59,7 @@ def draw_noise(n: int, shape: tuple[int, ...], loss: str, rng: np.random.Generat
     else:
         log_snr = LOG_SNR_RANGE[0] + (LOG_SNR_RANGE[1] - LOG_SNR_RANGE[0]) * share
     dropped = rng.random(n) < drop_labels
-    noise = rng.standard_normal((n, *shape), dtype=np.float32)
+    noise = rng.standard_normal((n, *shape), dtype=np.float32, out=noise)
     a, s = (1 / np.sqrt(1 + np.exp([-log_snr, log_snr]))).astype(np.float32)
     return Noise(log_snr.astype(np.float32), a, s, dropped.astype(np.int64), noise)
 
@@ -67,13 +67,15 @@ def draw_noise(n: int, shape: tuple[int, ...], loss: str, rng: np.random.Generat
 def draw_epoch(shape: tuple[int, ...], loss: str, drop_labels: float) -> Draw:
     """What `train` draws: the noise of each step from a generator of its own."""
     def draw(rng: np.random.Generator, history: History, steps: range) -> Noise:
-        epoch = history.num_steps // history.steps_per_epoch
+        epoch, size = history.num_steps // history.steps_per_epoch, history.batch_size
+        first, end = steps.start * size, min(steps.stop * size, history.num_examples)
+        noise = np.empty((end - first, *shape), np.float32)  # large: there once
         parts = []
         for step in steps:
-            n = min(history.batch_size, history.num_examples - step * history.batch_size)
-            seeds = [history.seed, epoch * history.steps_per_epoch + step, 1]
-            parts.append(draw_noise(n, shape, loss, np.random.default_rng(seeds), drop_labels))
-        return Noise(*map(np.concatenate, zip(*parts)))
+            of_step = noise[step * size - first:(step + 1) * size - first]
+            rng = np.random.default_rng([history.seed, epoch * history.steps_per_epoch + step, 1])
+            parts.append(draw_noise(len(of_step), shape, loss, rng, drop_labels, of_step)[:-1])
+        return Noise(*map(np.concatenate, zip(*parts)), noise)
 
     return draw
 
@@ -147,7 +149,8 @@ def check_labels(labels: Any, n: int | None = None, num_labels: int = 10) -> np.
     Raises TypeError or ValueError unless they are that.
     """
     if num_labels == 0:
-        raise ValueError("labels must be None for a network with num_labels=0")
+        raise ValueError("labels must be None for a network with num_labels=0, got "
+                         f"{type(labels).__name__}")
     labels = plain_array(labels, "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
@@ -249,6 +252,7 @@ def _grey_levels(x0: np.ndarray) -> np.ndarray:
     if x0.size == 0:
         raise ValueError(f"x0 must hold at least one pixel, got shape {x0.shape}")
     k = np.rint((x0 + 1) * 127.5).astype(int)
-    if k.min() < 0 or k.max() > 255 or np.abs(2 * k / 255 - 1 - x0).max() > 1e-6:
-        raise ValueError("x0 must hold grey levels 2k/255 − 1, k = 0 … 255")
+    wrong = (k < 0) | (k > 255) | (np.abs(2 * k / 255 - 1 - x0) > 1e-6)
+    if wrong.any():
+        raise ValueError(f"x0 must hold grey levels 2k/255 − 1, k = 0 … 255, got {x0[wrong][0]:g}")
     return k

@@ -35,18 +35,22 @@ def check_data(x: Any, name: str, shape: tuple[int, ...], likelihood: str) -> No
     """Raises TypeError or ValueError unless x (n, *shape) are data that the decoder has a loss for.
     """
     check_examples(x, name, shape, *BOUNDS[likelihood])
-    if likelihood == "spins" and not np.all(np.abs(values := plain_array(x)) == 1):
-        wrong = np.argwhere(np.abs(values) != 1)[0]
-        raise ValueError(f"{name} must hold spins, -1 or 1, got {values[tuple(wrong)]:g} at "
-                         f"{tuple(map(int, wrong))}")
+    if likelihood == "spins":
+        values = plain_array(x)
+        wrong = np.argwhere(np.abs(values) != 1)
+        if len(wrong):
+            raise ValueError(f"{name} must hold spins, -1 or 1, got {values[tuple(wrong[0])]:g} at "
+                             f"{tuple(map(int, wrong[0]))}")
 
 
 def check_density(x: Any, name: str, shape: tuple[int, ...], likelihood: str) -> None:
     """The same, and for Bernoulli pixels zeros and ones: others have no likelihood."""
     check_data(x, name, shape, likelihood)
-    if likelihood == "bernoulli" and not np.all(((values := plain_array(x)) == 0) | (values == 1)):
-        raise ValueError(f"{name} must hold zeros and ones, since a grey image has no likelihood "
-                         "under Bernoulli pixels (see `iwae_torch.binarise`), got grey values")
+    if likelihood == "bernoulli":
+        values = plain_array(x)
+        if not np.all((values == 0) | (values == 1)):
+            raise ValueError(f"{name} must hold zeros and ones, got grey values, which have no "
+                             "likelihood under Bernoulli pixels: see `iwae_torch.binarise`")
 
 
 def check_latent(h, name: str, latent_dim: int, n: int | None, samples: bool) -> None:

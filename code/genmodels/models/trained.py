@@ -42,7 +42,8 @@ def card(name: str, folder: Path = FOLDER) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["model"], content["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"the card {path} is missing or damaged: {error!r}") from error
+        raise ValueError(f"name must be that of weights with a card, got {name!r}, whose card "
+                         f"{path} is missing or damaged: {error!r}") from error
     return content
 
 
@@ -58,13 +59,13 @@ def load(model, name: str, folder: Path = FOLDER) -> None:
     data = path.read_bytes()
     checksum = hashlib.sha256(data).hexdigest()
     if checksum != expected["sha256"]:
-        raise ValueError(f"{path} has the SHA-256 sum {checksum}, its card says "
-                         f"{expected['sha256']}: the file was changed or is incomplete")
+        raise ValueError(f"{path} must have the SHA-256 sum on its card, {expected['sha256']}, "
+                         f"got {checksum}: the file was changed or is incomplete")
     try:
         arrays = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is no intact safetensors file: {error}") from error
-    if type(model).__name__ != expected["model"]:
+        raise ValueError(f"{path} must be an intact safetensors file, got: {error}") from error
+    if _architecture(model) != expected["model"]:
         raise ValueError(f"model must be a {expected['model']} for the weights {name!r}, "
                          f"got {type(model).__name__}")
     ours = _plain(description(model))
@@ -85,14 +86,20 @@ def save(model, name: str, card: dict[str, Any], folder: Path = FOLDER) -> None:
         with np.errstate(over="ignore"):  # refused below
             arrays[key] = np.ascontiguousarray(array, dtype=np.float16)
         if not np.all(np.isfinite(arrays[key])):
-            raise ValueError(f"model has weights in {key} that are not finite in float16")
+            raise ValueError(f"model must have weights that are finite in float16, got others in "
+                             f"{key}")
     data = safetensors.numpy.save(arrays)
-    card = {"model": type(model).__name__, "description": _plain(description(model)), **card,
+    card = {"model": _architecture(model), "description": _plain(description(model)), **card,
             "sha256": hashlib.sha256(data).hexdigest()}
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.safetensors").write_bytes(data)
     (folder / f"{name}.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n",
                                          encoding="utf-8")
+
+
+def _architecture(model) -> str:
+    """The name of the class whose weights these are: a child of a ConvVAE has those of one."""
+    return description(model)["architecture"].rpartition(".")[2]
 
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:

@@ -68,8 +68,8 @@ def read(folder: str | Path) -> tuple[State, dict[str, Any]] | None:
             run[name]
         names = {part: next(name for name in files if name.startswith(part)) for part in PARTS}
     except (ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
-        raise ValueError(f"checkpoint must be a folder that training wrote, but {path} is "
-                         f"damaged: {error!r}") from error
+        raise ValueError(f"checkpoint must be a folder that training wrote, got a damaged {path}: "
+                         f"{error!r}") from error
     if version > VERSION:
         raise ValueError(f"checkpoint must be of version {VERSION} at most, got version {version} "
                          f"in {path}: a newer genmodels wrote it")
@@ -78,7 +78,7 @@ def read(folder: str | Path) -> tuple[State, dict[str, Any]] | None:
         file = path.with_name(name)
         data = file.read_bytes() if file.exists() else b""
         if hashlib.sha256(data).hexdigest() != files[name]:
-            raise ValueError(f"checkpoint must be complete, but {file} is missing, truncated or "
+            raise ValueError(f"checkpoint must be complete, got {file} missing, truncated or "
                              "altered: its SHA-256 sum is not that of checkpoint.json")
         state[part] = safetensors.numpy.load(data)
     return state, run

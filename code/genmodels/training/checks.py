@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = ["check_data", "check_device", "check_optimizer", "check_precise", "check_weights",
-           "cpu_has_bfloat16"]
+           "cpu_has_bfloat16", "holds_integers"]
 
 
 def check_data(data: Any) -> int:
@@ -13,13 +13,17 @@ def check_data(data: Any) -> int:
         raise TypeError(f"data must be a tuple of arrays, got {type(data).__name__}")
     for i, array in enumerate(data):
         if not (hasattr(array, "shape") and hasattr(array, "dtype")):
-            raise TypeError(f"data must be a tuple of arrays or tensors, got "
-                            f"{type(array).__name__} in data[{i}]")
+            raise TypeError(f"data[{i}] must be an array or tensor, got {type(array).__name__}")
     sizes = [int(array.shape[0]) if len(array.shape) else 0 for array in data]
     if len(set(sizes)) > 1 or not sizes[0]:
         raise ValueError(f"data must have one row for each example in every array, and one example "
                          f"at least, got {sizes} rows")
     return sizes[0]
+
+
+def holds_integers(array: Any) -> bool:
+    """Whether an array or tensor holds integers. Booleans are none: 0 and 1, placed as floats."""
+    return "int" in getattr(array.dtype, "name", str(array.dtype))
 
 
 def check_optimizer(history: Any, num_steps: int) -> None:
@@ -30,8 +34,8 @@ def check_optimizer(history: Any, num_steps: int) -> None:
     """
     lost = num_steps == 0 < history.num_steps
     if lost or num_steps > history.num_steps + history._steps_cut_short:
-        raise ValueError(f"cannot go on: the history has {history.num_steps} steps, its optimiser "
-                         f"{num_steps}; they must belong together")
+        raise ValueError(f"history must have as many steps as its optimiser, got "
+                         f"{history.num_steps} and {num_steps}")
 
 
 def check_weights(weights: dict[str, tuple[str, bool, bool]]) -> None:

@@ -59,7 +59,7 @@ class Settings:
             raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, "
                              f"got {self.recipe!r}")
         if (self.num_epochs is None) == (self.num_steps is None):
-            raise ValueError("give exactly one of num_epochs and num_steps, got num_epochs="
+            raise ValueError("num_epochs or num_steps must be given, and not both, got num_epochs="
                              f"{self.num_epochs!r}, num_steps={self.num_steps!r}")
         for name in ("num_epochs", "num_steps", "batch_size"):
             if getattr(self, name) is not None or name == "batch_size":
@@ -167,29 +167,29 @@ class History:
         """Counts one step: the sums over its batch (numbers, or scalars still on the device)."""
         self._pending.append((sums, num_examples))
         self.num_steps += 1
-        if not self.epoch_is_unfinished:
-            self.settle()
-            self._sums = {}
 
-    def settle(self) -> None:
-        """Fetches the recorded sums and writes the last entry of every term.
+    def settle(self, fetch: Callable[[list], list[float]] = list) -> None:
+        """Fetches the recorded sums, all at once, and writes the last entries of every term.
 
         Fetching makes a GPU wait, so this is done now and then rather than at each step. The sums
         are added in float64 and in order: the result does not depend on when this is called.
         """
         if not self._pending:
             return
-        first = self.num_steps - len(self._pending) + 1
+        values = iter(fetch([value for sums, _ in self._pending for value in sums.values()]))
+        first = self.num_steps - len(self._pending)
         for step, (sums, num_examples) in enumerate(self._pending, first):
-            for name, value in {"": num_examples, **sums}.items():
+            for name, value in {"": num_examples, **dict(zip(sums, values))}.items():
                 self._sums[name] = self._sums.get(name, 0.0) + float(value)
             if self._failed_step is None and not all(map(math.isfinite, self._sums.values())):
-                self._failed_step = step
+                self._failed_step = step + 1
+            epoch, place = divmod(step, self.steps_per_epoch)
+            for name in sums:
+                mean = self._sums[name] / self._sums[""]
+                self.terms.setdefault(name, [])[epoch:] = [mean]
+            if place == self.steps_per_epoch - 1:
+                self._sums = {}
         self._pending.clear()
-        epoch = (self.num_steps - 1) // self.steps_per_epoch
-        for name, value in self._sums.items():
-            if name:
-                self.terms.setdefault(name, [])[epoch:] = [value / self._sums[""]]
 
     def progress(self) -> dict[str, Any]:
         """The numbers of steps and of the terms so far, which `return_to` takes."""

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from genmodels.training.checks import check_precise, cpu_has_bfloat16
+from genmodels.training.checks import check_precise, cpu_has_bfloat16, holds_integers
 from genmodels.training.history import Settings
 
 __all__ = ["Array", "Tensor", "autocast", "available_devices", "check_precise_layers",
@@ -18,9 +18,9 @@ Array = np.ndarray | Tensor
 
 
 def placed(model: keras.Model, array: Array) -> Tensor:
-    """A copy on the device: floats in the model's precision, integers as int32."""
-    kind = getattr(array.dtype, "kind", None) or ("i" if "int" in str(array.dtype) else "f")
-    return ops.stop_gradient(tensor_of(array, "int32" if kind in "iu" else model.variable_dtype))
+    """A copy on the device: floats and booleans in the model's precision, integers as int32."""
+    dtype = "int32" if holds_integers(array) else model.variable_dtype
+    return ops.stop_gradient(tensor_of(array, dtype))
 
 
 def tensor_of(array: Array, dtype: str) -> Tensor:

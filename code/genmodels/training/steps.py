@@ -40,11 +40,11 @@ def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable
     if not is_a(history, "genmodels.training.history.History"):
         raise TypeError(f"history must be a History or None, got {type(history).__name__}")
     if history.model is not model:
-        raise ValueError("cannot go on: the history was made with another model, history.model")
+        raise ValueError("history must be that of this model, got one of another, history.model")
     for name, given in same.items():
         if given != getattr(history, name):
-            raise ValueError(f"cannot go on: the history was made with {name}="
-                             f"{getattr(history, name)}, got {name}={given}")
+            raise ValueError(f"history must be that of a run with {name}={given}, got one with "
+                             f"{name}={getattr(history, name)}")
     done, per_epoch = history.num_steps, history.steps_per_epoch
     # An unfinished epoch is the first of num_epochs.
     end = (done + settings.num_steps if settings.num_steps
@@ -85,7 +85,7 @@ def resume(history: History, settings: Settings, get_state: Callable[[], State],
                          f"{history.num_steps} steps, got {run['num_steps']}")
     ours = get_state()["weights"]
     if surplus := sorted(state["weights"].keys() - ours.keys()):
-        raise ValueError(f"checkpoint must be one of this model, which has no {surplus[0]}")
+        raise ValueError(f"checkpoint must be one of this model, got one that has {surplus[0]}")
     for name, array in ours.items():
         theirs = state["weights"].get(name)
         if theirs is None or theirs.shape != array.shape or theirs.dtype != array.dtype:
@@ -100,12 +100,13 @@ def resume(history: History, settings: Settings, get_state: Callable[[], State],
 @contextmanager
 def steps(history: History, settings: Settings, *, draw: Draw | None,
           place: Callable[[np.ndarray], Any], get_state: Callable[[], State],
-          set_state: Callable[[State], None]) -> Iterator[Iterator[tuple]]:
+          set_state: Callable[[State], None],
+          fetch: Callable[[list], list[float]] = list) -> Iterator[Iterator[tuple]]:
     """Gives for each remaining step of a run (rows, noise, …), and ends the run tidily.
 
     Epoch e is drawn from a generator of its own, seeded with (seed, e): a permutation of all
     examples, and what `draw` returns. `place` puts both on the device, once; rows and noise of a
-    step are slices there.
+    step are slices there. `fetch` brings the sums of many steps from there, in one copy.
 
     Ctrl-C is held back until the step under way is complete, so that the model, the optimiser and
     the history always agree; a second Ctrl-C is not held back. The run then ends with one line.
@@ -137,7 +138,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
             write(settings.checkpoint, state, run)
 
     def check():
-        history.settle()
+        history.settle(fetch)
         failed = history._failed_step
         if failed is None:
             return
@@ -162,9 +163,10 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
             to_come = range(first, min(history.steps_per_epoch,
                                        end - epoch * history.steps_per_epoch))
             size = history.batch_size
+            placed = None  # an epoch's noise may be large: away with the last one's
             # from the first example of the first step on
-            drawn = draw(rng, history, to_come) if draw else ()
-            placed = [place(array) for array in (order[first * size:], *drawn)]
+            placed = [place(array) for array in (
+                order[first * size:], *(draw(rng, history, to_come) if draw else ()))]
             for step in to_come:
                 if stop.is_set():
                     check()  # what Ctrl-C leaves behind can be used
@@ -175,8 +177,8 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
                 yield tuple(array[batch] for array in placed)
                 step_under_way = False
                 if bar.update():  # True when the bar was drawn: about twice a second
-                    history.settle()
-                    bar.set_postfix_str(f"loss {history['loss'][-1]:.2f} nats", refresh=False)
+                    history.settle(fetch)
+                    bar.set_postfix_str(f"loss {history['loss'][-1]:.2f}", refresh=False)
                 if (history.num_steps - done) % STEPS_BETWEEN_COPIES == 0:
                     check()
                     keep()
@@ -198,7 +200,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
         if in_main_thread:
             signal.signal(signal.SIGINT, previous)
         bar.close()
-        history.settle()
+        history.settle(fetch)
         history.seconds += time.perf_counter() - start
 
 

@@ -61,8 +61,8 @@ def train(model: nn.Module, data: tuple[Array, ...],
     data = tuple(place(weight, array) for array in data)
     networks = autocast(weight, settings)
     with (without_autocast(weight),  # the user's would reach the gradient, too
-          steps(history, settings, draw=draw, place=partial(place, weight),
-                get_state=get, set_state=put) as remaining):
+          steps(history, settings, draw=draw, place=partial(place, weight), get_state=get,
+                set_state=put, fetch=lambda sums: torch.stack(sums).tolist()) as remaining):
         for rows, *noise in remaining:
             step = history.num_steps
             free = free_nats_at(step, history.schedule, settings.recipe)

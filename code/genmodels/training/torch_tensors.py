@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from genmodels.training.checks import check_precise, cpu_has_bfloat16
+from genmodels.training.checks import check_precise, cpu_has_bfloat16, holds_integers
 from genmodels.training.history import Settings
 
 __all__ = ["Array", "autocast", "available_devices", "check_precise_weights", "place",
@@ -14,8 +14,8 @@ Array = np.ndarray | torch.Tensor
 
 
 def place(weight: torch.Tensor, array: Array) -> torch.Tensor:
-    """A copy on the weight's device: floats in the weight's type, integers as int64."""
-    if array.dtype.kind in "iu" if isinstance(array, np.ndarray) else not array.is_floating_point():
+    """A copy on the weight's device: floats and booleans in its type, integers as int64."""
+    if holds_integers(array):
         return torch.as_tensor(array).to(weight.device, torch.int64, copy=True)
     return tensor_like(weight, array).detach()
 
