@@ -59,25 +59,30 @@ def read(folder: str | Path) -> tuple[State, dict[str, Any]] | None:
     Raises ValueError, naming the file, if it is truncated, altered or of a newer version.
     """
     path = Path(folder) / "checkpoint.json"
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ValueError(f"checkpoint must be a folder, got the file {path.parent}")
     if not path.exists():
         return None
+    damaged = f"checkpoint must be a folder that training wrote, got a damaged {path}"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        version, files = int(run.pop("version")), run.pop("files")
-        for name in ("num_steps", "seconds", "sums", "terms"):
-            run[name]
-        names = {part: next(name for name in files if name.startswith(part)) for part in PARTS}
-    except (ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
-        raise ValueError(f"checkpoint must be a folder that training wrote, got a damaged {path}: "
-                         f"{error!r}") from error
-    if version > VERSION:
+        version = int(run.pop("version"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{damaged}: {error!r}") from error
+    if version > VERSION:  # whatever else is in it
         raise ValueError(f"checkpoint must be of version {VERSION} at most, got version {version} "
                          f"in {path}: a newer genmodels wrote it")
+    for name, kind in {"files": dict, "num_steps": int, "seconds": float, "sums": dict,
+                       "terms": dict}.items():
+        if not isinstance(run.get(name), kind):
+            raise ValueError(f"{damaged}: {name} is {run.get(name)!r}")
+    files = run.pop("files")
+    names = {part: next((name for name in files if name.startswith(part)), part) for part in PARTS}
     state: State = {}
     for part, name in names.items():
         file = path.with_name(name)
         data = file.read_bytes() if file.exists() else b""
-        if hashlib.sha256(data).hexdigest() != files[name]:
+        if hashlib.sha256(data).hexdigest() != files.get(name):
             raise ValueError(f"checkpoint must be complete, got {file} missing, truncated or "
                              "altered: its SHA-256 sum is not that of checkpoint.json")
         state[part] = safetensors.numpy.load(data)

@@ -1,10 +1,13 @@
-"""What `train` checks in both frameworks before the first step: device, weights, optimiser."""
+"""What `train` checks in both frameworks: data, terms, device, weights, optimiser."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_data", "check_device", "check_optimizer", "check_precise", "check_weights",
-           "cpu_has_bfloat16", "holds_integers"]
+import numpy as np
+
+__all__ = ["check_data", "check_device", "check_finite", "check_optimizer", "check_precise",
+           "check_terms", "check_weights", "cpu_has_bfloat16", "holds_integers"]
 
 
 def check_data(data: Any) -> int:
@@ -19,6 +22,41 @@ def check_data(data: Any) -> int:
         raise ValueError(f"data must have one row for each example in every array, and one example "
                          f"at least, got {sizes} rows")
     return sizes[0]
+
+
+def check_finite(data: tuple, finite: Callable[[Any], np.ndarray]) -> None:
+    """Raises ValueError, naming the first index, if there is NaN or infinity in data.
+
+    data: as they lie on the device: 1e300 is infinite in float32. Integers are always finite.
+    finite: whether each number of an array of floats is finite.
+    """
+    for i, array in enumerate(data):
+        if not holds_integers(array) and not (where := finite(array)).all():
+            index = tuple(map(int, np.argwhere(~where)[0]))
+            raise ValueError(f"data[{i}] must be finite numbers in {array.dtype}, got NaN or "
+                             f"infinity at index {index}")
+
+
+def check_terms(terms: Any, num_examples: int | None,
+                tensor: type | tuple[type, ...] = object) -> None:
+    """Raises TypeError or ValueError unless terms are what `batch_loss` must return.
+
+    num_examples: in the batch; None where a compiled step takes batches of any size.
+    """
+    if not isinstance(terms, dict) or "loss" not in terms:
+        raise TypeError("batch_loss must return a dictionary of terms with 'loss' among them, got "
+                        f"{list(terms) if isinstance(terms, dict) else type(terms).__name__}")
+    for name, value in terms.items():
+        if not (isinstance(value, tensor) and hasattr(value, "shape")
+                and "float" in str(value.dtype)):
+            got = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(f"batch_loss must return {name!r} as a tensor of floats, got {got}")
+        shape = tuple(value.shape)
+        expected = (() if name == "objective" else
+                    (num_examples,) if name == "loss" else (num_examples, *shape[1:]))
+        if len(shape) != len(expected) or any(
+                a != b for a, b in zip(shape, expected) if None not in (a, b)):
+            raise ValueError(f"batch_loss must return {name!r} of shape {expected}, got {shape}")
 
 
 def holds_integers(array: Any) -> bool:
@@ -38,18 +76,21 @@ def check_optimizer(history: Any, num_steps: int) -> None:
                          f"{history.num_steps} and {num_steps}")
 
 
-def check_weights(weights: dict[str, tuple[str, bool, bool]]) -> None:
-    """Raises TypeError or ValueError unless a model with these weights can be trained.
+def check_weights(weights: dict[str, tuple[str, bool, bool]]) -> list[int]:
+    """The places of the weights that are frozen.
 
     For each weight: its type, whether it is finite and whether it is trainable.
+    Raises TypeError or ValueError unless a model with these weights can be trained.
     """
     for name, (dtype, finite, _) in weights.items():
         check_precise(dtype, name)
         if not finite:
             raise ValueError(f"model must have finite weights before the first step, got NaN or "
                              f"infinity in {name}")
-    if not any(trainable for _, _, trainable in weights.values()):
+    frozen = [i for i, (_, _, trainable) in enumerate(weights.values()) if not trainable]
+    if len(frozen) == len(weights):
         raise ValueError("model must have weights that are trainable, got none")
+    return frozen
 
 
 def check_precise(dtype: Any, name: str) -> None:

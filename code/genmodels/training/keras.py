@@ -6,17 +6,14 @@ The same code runs on TensorFlow and on PyTorch: set the environment variable KE
 "tensorflow" or "torch" before Keras is imported.
 """
 
-import contextlib
+import functools
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from genmodels.training.checkpoint import State
-from genmodels.training.checks import check_device, check_optimizer, check_weights
+from genmodels.training.checks import check_finite, check_terms
 from genmodels.training.history import (
     Batch,
     Draw,
@@ -25,18 +22,17 @@ from genmodels.training.history import (
     free_nats_at,
     learning_rate_at,
 )
+from genmodels.training.keras_state import get_state, prepare, set_state
 from genmodels.training.keras_tensors import (
     Array,
     Tensor,
     autocast,
-    available_devices,
-    check_precise_layers,
     own_settings,
     placed,
     tensor_of,
     without_autocast,
 )
-from genmodels.training.steps import begin, check_terms, resume, steps
+from genmodels.training.steps import begin, resume, steps
 
 __all__ = ["train"]
 
@@ -52,14 +48,16 @@ def train(model: keras.Model, data: tuple[Array, ...],
         values are not known.
     All else, and the errors, are those of `training.torch.train`.
     """
-    history = begin(history, model, data, batch_loss, settings)
+    history = begin(history, model, data, batch_loss, settings, draw)
     device = prepare(model, history, settings)
     of_run = model, history.optimizer
-    get, put = partial(get_state, *of_run), partial(set_state, *of_run)
+    get, put = functools.partial(get_state, *of_run), functools.partial(set_state, *of_run)
     resume(history, settings, get, put)
-    place = partial(placed, model)
+    place = functools.partial(placed, model)
+    number = functools.cache(lambda value: tensor_of(np.array(value), model.variable_dtype))
     with device, without_autocast(), autocast(model, in_bfloat16, settings) as precision:
         data = tuple(place(array) for array in data)
+        check_finite(data, lambda array: ops.convert_to_numpy(ops.isfinite(array)))
         one_step = None
         with steps(history, settings, draw=draw, place=place, get_state=get,
                    set_state=put) as remaining:
@@ -67,7 +65,7 @@ def train(model: keras.Model, data: tuple[Array, ...],
                 step = history.num_steps
                 free = free_nats_at(step, history.schedule, settings.recipe)
                 batch = Batch(tuple(ops.take(array, rows, axis=0) for array in data),
-                              tuple(noise), tensor_of(np.array(free), model.variable_dtype), step)
+                              tuple(noise), number(free), step)
                 one_step = one_step or compiled(history, batch_loss, precision, batch)
                 history.optimizer.learning_rate = learning_rate_at(
                     step, history.schedule, settings.recipe, settings.peak)
@@ -94,6 +92,7 @@ class Step(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """What Keras differentiates: "objective", or the mean of "loss"."""
+        check_terms(y_pred, x[0][0].shape[0])
         for name, mean in self.means.items():
             term = y_pred[name]  # (n, …)
             mean.update_state(ops.sum(term, axis=tuple(range(1, len(term.shape)))))
@@ -115,56 +114,3 @@ def compiled(history: History, batch_loss: Callable, precision: str, batch: Batc
             step.compile(history.optimizer)
         history._compiled = same, step
     return history._compiled[1]
-
-
-def prepare(model: keras.Model, history: History,
-            settings: Settings) -> contextlib.AbstractContextManager:
-    """Makes the history's optimiser if there is none; returns the context of the device.
-
-    Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
-    """
-    device = check_device(settings.device, available_devices())
-    check_precise_layers(model)
-    check_weights({weight.path: (weight.dtype, bool(ops.all(ops.isfinite(weight.value))),
-                                 weight.trainable) for weight in model.weights})
-    if device is not None and keras.backend.backend() == "torch":
-        model.to(device)
-    if history.optimizer is None:
-        with own_settings(model.variable_dtype):
-            history.optimizer = keras.optimizers.Adam(settings.peak)
-            history.optimizer.build(model.weights)  # also those that are frozen, perhaps for now
-    if isinstance(history.optimizer, tuple):
-        history.optimizer = rebuilt(*history.optimizer, model)
-    check_optimizer(history, int(history.optimizer.iterations.value))
-    return keras.device(device) if device is not None else contextlib.nullcontext()
-
-
-def _variables(model: keras.Model, optimizer: keras.Optimizer) -> dict[str, dict[str, Any]]:
-    # Keras numbers its layers anew in each model: the place of a weight is its name.
-    return {"weights": {f"{i}.{weight.name}": weight for i, weight in enumerate(model.weights)},
-            "optimizer": {f"{i}": variable for i, variable in enumerate(optimizer.variables)}}
-
-
-def get_state(model: keras.Model, optimizer: keras.Optimizer) -> State:
-    """Copies of the weights and of what the optimiser remembers, as NumPy arrays."""
-    return {part: {name: np.array(ops.convert_to_numpy(variable.value))
-                   for name, variable in variables.items()}
-            for part, variables in _variables(model, optimizer).items()}
-
-
-def set_state(model: keras.Model, optimizer: keras.Optimizer, state: State) -> None:
-    """Puts back what `get_state` returned."""
-    for part, variables in _variables(model, optimizer).items():
-        for name, variable in variables.items():
-            variable.assign(state[part][name])
-
-
-def rebuilt(kind: type, config: dict[str, Any], state: list[np.ndarray],
-            model: keras.Model) -> keras.Optimizer:
-    """The optimiser that a copied history describes, for its own copy of the model."""
-    with own_settings(model.variable_dtype):  # of the learning rate, too
-        optimizer = kind.from_config(config)
-        if state:
-            optimizer.build(model.weights)
-            optimizer.set_weights(state)
-    return optimizer

@@ -5,6 +5,7 @@ tidily. One step, in PyTorch or in Keras, stands in `training.torch` and `traini
 """
 
 import hashlib
+import json
 import signal
 import threading
 import time
@@ -20,19 +21,26 @@ from genmodels.training.checks import check_data
 from genmodels.training.history import Draw, History, Settings
 from genmodels.validate import is_a, plain_array
 
-__all__ = ["begin", "check_terms", "resume", "steps"]
+__all__ = ["begin", "resume", "steps"]
 
 STEPS_BETWEEN_COPIES = 100  # of the weights, to return to when a loss is NaN, and for a checkpoint
+# What a model says of itself, as far as it does, and a checkpoint keeps.
+OF_A_MODEL = ("latent_dim", "shape", "likelihood", "periodic", "channels", "num_labels", "pixels")
 
 
 def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable,
-          settings: Settings) -> History:
+          settings: Settings, draw: Draw | None = None) -> History:
     """The history to go on with: the given one, if it can be extended, or a new one.
 
     Its schedule spans the steps to come; a run that was interrupted and now goes to the end it
     would have had keeps its schedule.
     Raises TypeError or ValueError, naming what does not fit.
     """
+    if not isinstance(settings, Settings):
+        raise TypeError(f"settings must be a Settings, got {type(settings).__name__}")
+    for name, function in {"batch_loss": batch_loss, "draw": draw or len}.items():
+        if not callable(function):
+            raise TypeError(f"{name} must be a function, got {type(function).__name__}")
     num_examples = check_data(data)
     same = {"num_examples": num_examples, "batch_size": settings.batch_size, "seed": settings.seed}
     if history is None:
@@ -53,36 +61,51 @@ def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable
         history.schedule = done, end
     if settings.checkpoint is not None:
         history._of_run = {
-            "model": type(model).__qualname__, "likelihood": getattr(model, "likelihood", None),
-            "loss": getattr(batch_loss, "__qualname__", type(batch_loss).__qualname__),
+            "model": type(model).__qualname__,
+            **{name: getattr(model, name) for name in OF_A_MODEL if hasattr(model, name)},
+            "loss": _named(batch_loss), "draw": _named(draw), "precision": settings.precision,
             "data": [hashlib.sha256(plain_array(array).tobytes()).hexdigest() for array in data]}
     return history
 
 
+def _named(function: Any) -> list[Any]:
+    """The name of a function, and the numbers and names that it got where it was made."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return [name, *(value for value in cells if isinstance(value, bool | int | float | str))]
+
+
 def described(history: History, settings: Settings) -> dict[str, Any]:
-    """What must be equal in a checkpoint and in the run that goes on from it."""
-    return {"schedule": list(history.schedule), "num_examples": history.num_examples,
-            "batch_size": history.batch_size, "seed": history.seed, "recipe": settings.recipe,
-            "learning_rate": settings.peak, **history._of_run}
+    """What must be equal in a checkpoint and in the run that goes on from it, as JSON has it."""
+    return json.loads(json.dumps({
+        "schedule": history.schedule, "num_examples": history.num_examples,
+        "batch_size": history.batch_size, "seed": history.seed, "recipe": settings.recipe,
+        "learning_rate": settings.peak, **history._of_run}))
 
 
 def resume(history: History, settings: Settings, get_state: Callable[[], State],
            set_state: Callable[[State], None]) -> None:
     """Takes weights, optimiser and history from the checkpoint of this run, if there is one.
 
+    A checkpoint of the run that the history tells of is left: the run goes on where it stands.
     Raises ValueError, naming what differs, if the checkpoint is one of another run or model.
     """
     found = settings.checkpoint is not None and read(settings.checkpoint)
     if not found:
         return
     state, run = found
+    at_its_end = run["num_steps"] == history.num_steps == history.schedule[0] > 0
     for name, ours in described(history, settings).items():
+        if name == "schedule" and at_its_end:
+            continue
         if run.get(name) != ours:
             raise ValueError(f"checkpoint must be one of this run, with {name}={ours}, got "
                              f"{name}={run.get(name)} in {settings.checkpoint}")
     if run["num_steps"] < history.num_steps:
         raise ValueError(f"checkpoint must not be older than the history, which has "
                          f"{history.num_steps} steps, got {run['num_steps']}")
+    if at_its_end:
+        return
     ours = get_state()["weights"]
     if surplus := sorted(state["weights"].keys() - ours.keys()):
         raise ValueError(f"checkpoint must be one of this model, got one that has {surplus[0]}")
@@ -153,6 +176,15 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
                 f"A lower learning_rate may help{elsewhere}." if good else "It was the first step "
                 "of this call: the weights that the model had before gave this loss."))
 
+    def drawn(rng, history, to_come):
+        noise = draw(rng, history, to_come) if draw else ()
+        rows = min(to_come.stop * history.batch_size, history.num_examples)
+        rows -= to_come.start * history.batch_size
+        if not isinstance(noise, tuple) or any(len(array) != rows for array in noise):
+            got = [len(array) for array in noise] if isinstance(noise, tuple) else type(noise)
+            raise ValueError(f"draw must return a tuple of arrays of {rows} rows, got {got}")
+        return noise
+
     def each():
         nonlocal step_under_way
         keep()
@@ -165,8 +197,8 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
             size = history.batch_size
             placed = None  # an epoch's noise may be large: away with the last one's
             # from the first example of the first step on
-            placed = [place(array) for array in (
-                order[first * size:], *(draw(rng, history, to_come) if draw else ()))]
+            noise = drawn(rng, history, to_come)
+            placed = [place(array) for array in (order[first * size:], *noise)]
             for step in to_come:
                 if stop.is_set():
                     check()  # what Ctrl-C leaves behind can be used
@@ -202,16 +234,3 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
         bar.close()
         history.settle(fetch)
         history.seconds += time.perf_counter() - start
-
-
-def check_terms(terms: Any, num_examples: int) -> None:
-    """Raises TypeError or ValueError unless terms are what `batch_loss` must return."""
-    if not isinstance(terms, dict) or "loss" not in terms:
-        raise TypeError("batch_loss must return a dictionary of terms with 'loss' among them, got "
-                        f"{list(terms) if isinstance(terms, dict) else type(terms).__name__}")
-    for name, value in terms.items():
-        shape = tuple(getattr(value, "shape", ("no tensor",)))
-        expected = (() if name == "objective" else
-                    (num_examples,) if name == "loss" else (num_examples, *shape[1:]))
-        if shape != expected:
-            raise ValueError(f"batch_loss must return {name!r} of shape {expected}, got {shape}")

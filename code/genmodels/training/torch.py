@@ -6,12 +6,10 @@
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 from torch import nn
 
-from genmodels.training.checkpoint import State
-from genmodels.training.checks import check_device, check_optimizer, check_weights
+from genmodels.training.checks import check_finite, check_terms
 from genmodels.training.history import (
     Batch,
     Draw,
@@ -20,14 +18,9 @@ from genmodels.training.history import (
     free_nats_at,
     learning_rate_at,
 )
-from genmodels.training.steps import begin, check_terms, resume, steps
-from genmodels.training.torch_tensors import (
-    Array,
-    autocast,
-    available_devices,
-    place,
-    without_autocast,
-)
+from genmodels.training.steps import begin, resume, steps
+from genmodels.training.torch_state import get_state, prepare, set_state
+from genmodels.training.torch_tensors import Array, autocast, place, without_autocast
 
 __all__ = ["train"]
 
@@ -53,12 +46,13 @@ def train(model: nn.Module, data: tuple[Array, ...],
     step if a term is NaN or infinite: the model then has its last good weights, at most 100 steps
     old.
     """
-    history = begin(history, model, data, batch_loss, settings)
+    history = begin(history, model, data, batch_loss, settings, draw)
     optimizer = prepare(model, history, settings)
     get, put = partial(get_state, model, optimizer), partial(set_state, model, optimizer)
     resume(history, settings, get, put)
     weight = next(model.parameters())
     data = tuple(place(weight, array) for array in data)
+    check_finite(data, lambda array: torch.isfinite(array).cpu().numpy())
     networks = autocast(weight, settings)
     with (without_autocast(weight),  # the user's would reach the gradient, too
           steps(history, settings, draw=draw, place=partial(place, weight), get_state=get,
@@ -69,52 +63,14 @@ def train(model: nn.Module, data: tuple[Array, ...],
             with networks:
                 terms = batch_loss(Batch(tuple(array[rows] for array in data), tuple(noise),
                                          free, step))
-            check_terms(terms, len(rows))
-            objective = terms.pop("objective", None)
+            check_terms(terms, len(rows), torch.Tensor)
+            objective = terms.pop("objective", terms["loss"].mean())
+            if not objective.requires_grad:
+                raise ValueError("batch_loss must return a loss with a gradient, got none")
             optimizer.zero_grad()
-            (terms["loss"].mean() if objective is None else objective).backward()
+            objective.backward()
             optimizer.param_groups[0]["lr"] = learning_rate_at(
                 step, history.schedule, settings.recipe, settings.peak)
             optimizer.step()
             history.record({name: term.detach().sum() for name, term in terms.items()}, len(rows))
     return history
-
-
-def prepare(model: nn.Module, history: History, settings: Settings) -> torch.optim.Optimizer:
-    """Moves the model to the device; returns the history's optimiser, made if there is none.
-
-    Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
-    """
-    device = check_device(settings.device, available_devices())
-    check_weights({name: (weight.dtype, bool(torch.isfinite(weight).all()), weight.requires_grad)
-                   for name, weight in model.named_parameters()})
-    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
-    if history.optimizer is None:
-        history.optimizer = torch.optim.Adam(model.parameters(), lr=settings.peak, fused=True)
-    optimizer = history.optimizer
-    check_optimizer(history, max((int(state["step"]) for state in optimizer.state.values()),
-                                 default=0))
-    return optimizer
-
-
-def get_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    """Copies of the weights and of what the optimiser remembers, as NumPy arrays."""
-    state = optimizer.state_dict()["state"]
-    return {"weights": {name: _copied(weight) for name, weight in model.state_dict().items()},
-            "optimizer": {f"{i}.{key}": _copied(value) for i, of_weight in state.items()
-                          for key, value in of_weight.items()}}
-
-
-def _copied(value: torch.Tensor | float) -> np.ndarray:
-    return np.array(value.cpu().numpy() if torch.is_tensor(value) else value)
-
-
-def set_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Puts back what `get_state` returned."""
-    of_weights: dict[int, dict[str, torch.Tensor]] = {}
-    for name, array in state["optimizer"].items():
-        i, key = name.split(".")
-        of_weights.setdefault(int(i), {})[key] = torch.from_numpy(array.copy())
-    model.load_state_dict({name: torch.from_numpy(array.copy())
-                           for name, array in state["weights"].items()})
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": of_weights})

@@ -1,0 +1,69 @@
+"""What surrounds a run in Keras: the device, the optimiser, and the state to return to."""
+
+import contextlib
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from genmodels.training.checkpoint import State
+from genmodels.training.checks import check_device, check_optimizer, check_weights
+from genmodels.training.history import History, Settings
+from genmodels.training.keras_tensors import available_devices, check_precise_layers, own_settings
+
+__all__ = ["get_state", "prepare", "set_state"]
+
+
+def prepare(model: keras.Model, history: History,
+            settings: Settings) -> contextlib.AbstractContextManager:
+    """Makes the history's optimiser if there is none; returns the context of the device.
+
+    Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
+    """
+    device = check_device(settings.device, available_devices())
+    check_precise_layers(model)
+    history._of_run["frozen"] = check_weights({
+        weight.path: (weight.dtype, bool(ops.all(ops.isfinite(weight.value))), weight.trainable)
+        for weight in model.weights})
+    if device is not None and keras.backend.backend() == "torch":
+        model.to(device)
+    if history.optimizer is None:
+        with own_settings(model.variable_dtype):
+            history.optimizer = keras.optimizers.Adam(settings.peak)
+            history.optimizer.build(model.weights)  # also those that are frozen, perhaps for now
+    if isinstance(history.optimizer, tuple):
+        history.optimizer = rebuilt(*history.optimizer, model)
+    check_optimizer(history, int(history.optimizer.iterations.value))
+    return keras.device(device) if device is not None else contextlib.nullcontext()
+
+
+def _variables(model: keras.Model, optimizer: keras.Optimizer) -> dict[str, dict[str, Any]]:
+    # Keras numbers its layers anew in each model: the place of a weight is its name.
+    return {"weights": {f"{i}.{weight.name}": weight for i, weight in enumerate(model.weights)},
+            "optimizer": {f"{i}": variable for i, variable in enumerate(optimizer.variables)}}
+
+
+def get_state(model: keras.Model, optimizer: keras.Optimizer) -> State:
+    """Copies of the weights and of what the optimiser remembers, as NumPy arrays."""
+    return {part: {name: np.array(ops.convert_to_numpy(variable.value))
+                   for name, variable in variables.items()}
+            for part, variables in _variables(model, optimizer).items()}
+
+
+def set_state(model: keras.Model, optimizer: keras.Optimizer, state: State) -> None:
+    """Puts back what `get_state` returned."""
+    for part, variables in _variables(model, optimizer).items():
+        for name, variable in variables.items():
+            variable.assign(state[part][name])
+
+
+def rebuilt(kind: type, config: dict[str, Any], state: list[np.ndarray],
+            model: keras.Model) -> keras.Optimizer:
+    """The optimiser that a copied history describes, for its own copy of the model."""
+    with own_settings(model.variable_dtype):  # of the learning rate, too
+        optimizer = kind.from_config(config)
+        if state:
+            optimizer.build(model.weights)
+            optimizer.set_weights(state)
+    return optimizer
