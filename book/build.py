@@ -26,6 +26,9 @@ import dependencies
 import notebooks
 import pages
 
+__all__ = ["PAGE_MAKERS", "PAGE_SOURCES", "VARIABLES", "build", "environment", "fingerprints",
+           "forget_stale"]
+
 ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.

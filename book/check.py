@@ -19,6 +19,8 @@ import yaml
 import build
 import notebooks
 
+__all__ = ["chapter_named", "check", "main", "page_command", "test_command"]
+
 ROOT = notebooks.ROOT
 FOLDER = ROOT / "_build" / "check"
 

@@ -12,6 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
+__all__ = ["setup"]
+
 ID = re.compile(r"[A-Z]\d+")
 IDS_IN_PARENTHESES = re.compile(r"\([A-Z]\d+(?:(?:, | and |–)[A-Z]\d+)*\)")
 NOT_RUNNING_TEXT = (nodes.literal, nodes.literal_block, nodes.title, nodes.reference)
