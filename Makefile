@@ -8,6 +8,8 @@ INSTALLED := .venv/.installed
 # Two processes with one thread each: with more, they wait for each other.
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
           $(BIN)/python -m pytest -n 2 --dist loadscope --durations 20
+# How long each test took is written there: `make test` shows the slowest twenty.
+DURATIONS := --junitxml=_build/durations
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
 
@@ -31,7 +33,7 @@ help:
 	@echo "make student     write the chapters without solutions to _build/student, and a zip of them"
 	@echo "make weights     train the weights in code/genmodels/models/weights (full digits)"
 	@echo "make bench       time training and the lecture's programs (full digits)"
-	@echo "make lint        check the style of the code"
+	@echo "make lint        check the style of the code, and the types of its mathematics"
 	@echo "make clean       delete what was built (rm -r .venv deletes the environment)"
 
 $(INSTALLED): requirements.txt constraints.txt pyproject.toml
@@ -59,10 +61,10 @@ check: $(INSTALLED)
 	@$(BIN)/python book/check.py $(CHAPTER)
 
 test-tensorflow: $(INSTALLED)
-	$(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(NBVAL) tests chapters
+	$(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(DURATIONS)-tensorflow.xml $(NBVAL) tests chapters
 
 test-torch: $(INSTALLED)
-	$(QUICK) KERAS_BACKEND=torch $(PYTEST) -m keras tests
+	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(DURATIONS)-torch.xml -m keras tests
 
 lab: $(INSTALLED)
 	env -u MPLBACKEND $(BIN)/jupyter lab --ServerApp.root_dir=chapters
@@ -79,6 +81,7 @@ bench: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache code/*.egg-info

@@ -150,17 +150,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="the .json file")
     parser.add_argument("--again", action="store_true", help="repeat runs that have a row")
     asked = parser.parse_args()
-    if unknown := set(asked.recipes) - set(RECIPES):
-        parser.error(f"unknown recipe {', '.join(sorted(unknown))}; expected {', '.join(RECIPES)}")
-    if min(asked.epochs, asked.lecture_epochs, 1 if asked.steps is None else asked.steps) < 1:
-        parser.error("epochs and steps must be at least 1")
+    if unknown := sorted(set(asked.recipes) - set(RECIPES)):
+        parser.error(f"recipes must be among {', '.join(RECIPES)}, got {', '.join(unknown)}")
+    for name in ("epochs", "lecture_epochs", "steps"):
+        if (value := getattr(asked, name)) is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     if min(asked.seeds) < 0:
-        parser.error(f"seeds must not be negative, got {min(asked.seeds)}")
+        parser.error(f"--seeds must be at least 0, got {min(asked.seeds)}")
     if asked.output.suffix != ".json":
         parser.error(f"--output must end in .json, got {asked.output}")
     digits = load_mnist()
     if len(digits.train_images) != 60_000:
-        parser.exit(1, "this needs the full digits: set GENMODELS_DATA to the path of mnist.npz\n")
+        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {digits.name}")
 
     per_epoch = math.ceil(60_000 / 128)
     epochs = {"lecture": asked.lecture_epochs, "warm-up": asked.epochs}

@@ -380,7 +380,7 @@ def main() -> None:
     arguments = parser.parse_args()
     digits = load_mnist()
     if len(digits.train_images) != 60_000:
-        parser.error(f"the full digits are needed, got {digits.name}")
+        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {digits.name}")
     path = RESULTS / "diffusion_digits.json"
     results = {"bits": {}, "images": {}, "milliseconds": {}, "choices": {}, "floors": {},
                "first_levels": {}}

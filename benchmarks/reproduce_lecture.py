@@ -132,9 +132,9 @@ if __name__ == "__main__":
     parts = {"torch": run_torch, "keras": run_keras, "keras-all-digits": run_keras_all_digits}
     asked = sys.argv[1:] or list(parts)
     if unknown := set(asked) - set(parts):
-        sys.exit(f"unknown part {', '.join(sorted(unknown))}; expected {', '.join(parts)}")
+        sys.exit(f"parts must be among {', '.join(parts)}, got {', '.join(sorted(unknown))}")
     full = load_mnist()
     if len(full.train_images) != 60_000:
-        sys.exit("this needs the full digits: set GENMODELS_DATA to the path of mnist.npz")
+        sys.exit(f"GENMODELS_DATA must be the path of the full mnist.npz, got {full.name}")
     for part in asked:
         parts[part](full)

@@ -145,7 +145,7 @@ def main() -> None:
 
     digits = load_mnist()
     if len(digits.train_images) != 60_000:
-        parser.error(f"the full digits are needed, got {digits.name}")
+        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {digits.name}")
     parts = arguments.parts or ["torch", "keras"]
     lines = []
     for part in parts:

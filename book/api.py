@@ -3,6 +3,8 @@
 import dependencies
 import notebooks
 
+__all__ = ["PAGE", "modules", "page"]
+
 PAGE = notebooks.CHAPTERS / "appendix" / "api.md"
 INTRODUCTION = """\
 # API

@@ -1,7 +1,7 @@
 """Build the book: execute the chapters whose outputs may have changed, then write the pages.
 
 Jupyter Book executes a chapter again when its own code cells have changed. It knows nothing of the
-modules that a chapter reaches, of the versions of packages, nor of the environment. So the
+modules that a chapter reaches, of the versions that these use, nor of the environment. So the
 fingerprint of these (`dependencies.py`) is kept for each stored output, and where it has changed,
 the stored output is thrown away before Jupyter Book looks for it.
 
@@ -27,10 +27,14 @@ import dependencies
 import notebooks
 import pages
 
+__all__ = ["PAGE_MAKERS", "PAGE_SOURCES", "VARIABLES", "build", "environment", "fingerprints",
+           "forget_stale"]
+
 ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions"]
+PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline"]
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -144,7 +148,8 @@ def build(output: Path) -> int:
     work = folder / "work" / "_build"  # Jupyter Book adds `_build`
     work.mkdir(parents=True, exist_ok=True)
     pages.write()
-    complete, sources = work / ".complete", sum_of(PAGE_SOURCES)
+    complete = work / ".complete"
+    sources = "\n".join([sum_of(PAGE_SOURCES), *dependencies.pins_of(PAGE_MAKERS)])
     # After a failure too: Sphinx reports what is wrong with a page only when it reads it.
     if not complete.exists() or complete.read_text(encoding="utf-8") != sources:
         shutil.rmtree(work / ".doctrees", ignore_errors=True)

@@ -3,8 +3,9 @@
     python book/check.py elbo
 
 The notebook is executed from top to bottom, answers are planted into its exercises, its cells are
-looked at, and Jupyter Book makes its page with every warning an error. The page is made without
-outputs and without the other chapters, so links to these are not followed: `make test` does that.
+looked at, the register of identities is complete, and Jupyter Book makes the page with every
+warning an error. The page is made without outputs and without the other chapters, so links to these
+are not followed: `make test` does that.
 """
 
 import os
@@ -17,6 +18,8 @@ import yaml
 
 import build
 import notebooks
+
+__all__ = ["chapter_named", "check", "main", "page_command", "test_command"]
 
 ROOT = notebooks.ROOT
 FOLDER = ROOT / "_build" / "check"
@@ -40,7 +43,8 @@ def page_command(chapter: Path) -> list[str]:
     config["execute"] = {"execute_notebooks": "off"}
     config["sphinx"]["local_extensions"] = {
         name: str(ROOT / folder) for name, folder in config["sphinx"]["local_extensions"].items()}
-    config["sphinx"]["config"]["suppress_warnings"] = ["myst.xref_missing"]
+    config["sphinx"]["config"]["suppress_warnings"] = [
+        "myst.xref_missing", "equation_ids.missing"]
     page = chapter.relative_to(ROOT).with_suffix("").as_posix()
     FOLDER.mkdir(parents=True, exist_ok=True)
     settings, toc = FOLDER / "config.yml", FOLDER / "toc.yml"
@@ -52,12 +56,16 @@ def page_command(chapter: Path) -> list[str]:
 
 
 def test_command(chapter: Path) -> list[str]:
-    """Return the command that runs the notebook and the tests of its exercises and cells."""
-    names = ("test_exercises.py", "test_exercise_list.py", "test_notebooks.py")
+    """Return the command that runs the notebook, the tests of exercises, cells and register.
+
+    Those of the register are of all chapters: a lost identity is no longer that of any.
+    """
+    names = ("test_exercises.py", "test_exercise_list.py", "test_notebooks.py",
+             "test_identities.py")
     tests = [str(path) for name in names for path in sorted((ROOT / "tests").rglob(name))]
     return [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-current-env",
-            "--nbval-cell-timeout", "600", "-k", f"[{chapter.stem}] or {chapter.name}",
-            "--durations", "3", str(chapter), *tests]
+            "--nbval-cell-timeout", "600", "--durations", "3", str(chapter), *tests,
+            "-k", f"[{chapter.stem}] or {chapter.name} or test_identities"]
 
 
 def check(chapter: Path) -> int:

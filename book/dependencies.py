@@ -5,20 +5,29 @@ on. Imports are read from the syntax tree, also where they stand inside function
 executed. The style of the figures counts for each of them. `genmodels.exercises.chapters` imports
 the tests of the answers to exercises, one module when the first answer of its chapter is checked: a
 chapter reaches its own alone.
+
+Of the versions those count that a chapter uses: of the distributions that its cells and the modules
+that it reaches import, of those that execute it, and of what all these need. Not that of ruff.
 """
 
 import ast
 import functools
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import notebooks
 
-__all__ = ["DATA", "Package", "fingerprint", "imported_modules"]
+__all__ = ["DATA", "EXECUTING", "PINS", "Package", "fingerprint", "imported_modules", "pins_of"]
 
 CODE = notebooks.ROOT / "code"
 PINS = notebooks.ROOT / "constraints.txt"
+EXECUTING = ["ipykernel", "nbclient", "matplotlib-inline"]  # a kernel, its client, its figures
 ANSWERS = "genmodels.exercises.chapters"  # holds a module for each chapter
 # The modules that read files of the package, and where these lie below `code`.
 DATA = {"genmodels.datasets": "genmodels/data",
@@ -40,13 +49,54 @@ def imported_modules(tree: ast.AST, package: str = "") -> Iterator[str]:
             yield from (".".join([*parts, alias.name]) for alias in node.names)
 
 
+def imported_by(chapter: Path) -> set[str]:
+    """Return the full names that the cells of a notebook import."""
+    return {name for cell in notebooks.code_cells(chapter)
+            for name in imported_modules(notebooks.python_of(cell.source))}
+
+
+# Versions ---------------------------------------------------------------------------------------
+
+providers = functools.cache(metadata.packages_distributions)  # of each importable name
+
+
+@functools.cache
+def needs(distribution: str, extras: frozenset[str] = frozenset()) -> frozenset[tuple]:
+    """Return the (distribution, extras) that an installed distribution needs on this machine."""
+    try:
+        lines = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:  # asked for, but not installed
+        return frozenset()
+    requirements = [Requirement(line) for line in lines]
+    return frozenset(
+        (canonicalize_name(each.name), frozenset(each.extras)) for each in requirements
+        if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in {"", *extras}))
+
+
+def pins_of(distributions: Iterable[str], pins: Path = PINS) -> list[str]:
+    """Return the lines of a file of pins for these distributions and for all that they need."""
+    waiting = {(canonicalize_name(name), frozenset()) for name in distributions}
+    found = set()
+    while waiting:
+        each = waiting.pop()
+        found.add(each)
+        waiting |= needs(*each) - found
+    names = {name for name, _ in found}
+    lines = re.findall(r"^([\w.-]+)==(\S+)", pins.read_text(encoding="utf-8"), re.MULTILINE)
+    return [f"{name}=={version}" for name, version in lines if canonicalize_name(name) in names]
+
+
+# Modules ----------------------------------------------------------------------------------------
+
+
 class Package:
-    """The modules of genmodels below a folder, as their sources stand when this is made."""
+    """The modules of genmodels below a folder; each source is read once."""
 
     def __init__(self, code: Path = CODE) -> None:
         self.code = code
         self.files = {self._name(path): path for path in sorted(code.glob("genmodels/**/*.py"))}
-        self._imports = functools.cache(self._read_imports)
+        self._all_imports = functools.cache(self._read_all_imports)
+        self._imported_by = functools.cache(imported_by)
         self._sum = functools.cache(lambda path: hashlib.sha256(path.read_bytes()).digest())
 
     def _name(self, path: Path) -> str:
@@ -62,20 +112,20 @@ class Package:
                 name = name.rpartition(".")[0]
         return found
 
-    def _read_imports(self, name: str) -> set[str]:
+    def _read_all_imports(self, name: str) -> set[str]:
         path = self.files[name]
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found = self._with_parents(imported_modules(tree, package))
+        return set(imported_modules(ast.parse(path.read_text(encoding="utf-8")), package))
+
+    def _imports(self, name: str) -> set[str]:
+        found = self._with_parents(self._all_imports(name))
         if name == ANSWERS:  # which imports all of them: each chapter has its own
             found = {each for each in found if not each.startswith(f"{ANSWERS}.")}
         return found
 
     def reached(self, chapter: Path) -> set[str]:
         """Return the modules that a notebook reaches by import."""
-        imported = [name for cell in notebooks.code_cells(chapter)
-                    for name in imported_modules(notebooks.python_of(cell.source))]
-        waiting = self._with_parents(imported)
+        waiting = self._with_parents(self._imported_by(chapter))
         if "genmodels.exercises" in waiting:
             waiting |= self._with_parents([f"{ANSWERS}.{chapter.stem}"])
         found: set[str] = set()
@@ -84,6 +134,12 @@ class Package:
             found.add(name)
             waiting |= self._imports(name) - found
         return found
+
+    def distributions(self, chapter: Path) -> set[str]:
+        """Return the distributions that a notebook and the modules that it reaches import."""
+        names = self._imported_by(chapter).union(*map(self._all_imports, self.reached(chapter)))
+        first = {name.partition(".")[0] for name in names} - {"genmodels"}
+        return {each for name in first for each in providers().get(name, [])}
 
     def files_reached(self, chapter: Path) -> list[Path]:
         """Return the files of the modules that a notebook reaches, and the data these read."""
@@ -109,7 +165,10 @@ def fingerprint(chapter: Path, package: Package, settings: Mapping[str, str | No
         settings: the environment variables that count; None where one is not set.
         pins: the file with the versions of all packages.
     """
-    digest = hashlib.sha256(pins.read_bytes())
+    used = package.distributions(chapter)
+    if "keras" in used:
+        used.add(settings.get("KERAS_BACKEND") or "tensorflow")
+    digest = hashlib.sha256("\0".join(pins_of([*used, *EXECUTING], pins)).encode())
     for name, value in sorted(settings.items()):
         digest.update(f"{name}={value}\0".encode())
     for name, file_sum in package.sums(chapter):

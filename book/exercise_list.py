@@ -9,6 +9,8 @@ import identities
 import notebooks
 from genmodels.exercises import chapters, grade, registry
 
+__all__ = ["PAGE", "Listed", "all_exercises", "description", "exercises_of", "link", "page"]
+
 PAGE = notebooks.CHAPTERS / "appendix" / "exercises.md"
 HEADING = re.compile(r"### (Exercise (\d+): (.+))")
 CHECK = re.compile(r'^check\("([\w-]+)"', re.MULTILINE)

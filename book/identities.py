@@ -15,6 +15,9 @@ from typing import NamedTuple
 import notebooks
 from notebooks import CHAPTERS
 
+__all__ = ["ID", "PAGE", "REQUIRED", "Cell", "Equation", "Register", "conditions_in", "entry",
+           "equations_in", "link_to", "page", "read_register"]
+
 TESTS = notebooks.ROOT / "tests"
 PAGE = CHAPTERS / "appendix" / "identities.md"
 

@@ -8,6 +8,8 @@ import nbformat
 import notebooks
 import pages
 
+__all__ = ["STUDENT", "write"]
+
 STUDENT = notebooks.ROOT / "_build" / "student"
 README = """\
 # Deep Generative Models for the Physical Sciences: notebooks with exercises

@@ -62,7 +62,7 @@ def main() -> None:
         parser.error(f"NAME must be one of {', '.join(MODELS)}, got {', '.join(unknown)}")
     digits = load_mnist()
     if len(digits.train_images) != 60_000:
-        parser.error(f"the full digits are needed, got {digits.name}")
+        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {digits.name}")
     workers = min(len(names), os.cpu_count() or 1)
     with concurrent.futures.ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn")) as pool:

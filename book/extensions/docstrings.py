@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 from sphinx.application import Sphinx
 from sphinx.util.typing import stringify_annotation
 
+__all__ = ["comment_on", "rst", "setup"]
+
 SECTION = re.compile(r"(Args|Returns|Raises|Yields|Examples?):$")
 # `code`, or a character that would begin something; not the mark of an item.
 MARKUP = re.compile(r"(``.+?``|`[^`]+`)|((?<!^)\*|[|\\]|(?<=\w)_(?!\w))", re.DOTALL | re.MULTILINE)

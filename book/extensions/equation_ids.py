@@ -2,13 +2,17 @@
 
 A notebook writes an identity as `$$ … $$ (B2)` and refers to it as plain `(B2)`, which JupyterLab
 and Colab show as it is. In the book the equation carries (B2) at its right, and each (B2) in
-running text, also (B2, B3), is a link to it.
+running text, also (B2, B3), is a link to it; one that is that of no equation is a warning.
 """
 
 import re
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+__all__ = ["setup"]
 
 ID = re.compile(r"[A-Z]\d+")
 IDS_IN_PARENTHESES = re.compile(r"\([A-Z]\d+(?:(?:, | and |–)[A-Z]\d+)*\)")
@@ -36,6 +40,8 @@ def link_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         for group in IDS_IN_PARENTHESES.finditer(text):
             for match in ID.finditer(text, group.start(), group.end()):
                 if match[0] not in equations:
+                    logger.warning("(%s) must be the ID of an equation", match[0],
+                                   location=docname, type="equation_ids", subtype="missing")
                     continue
                 target = equations[match[0]][0]
                 uri = app.builder.get_relative_uri(docname, target)

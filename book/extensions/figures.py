@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from docutils import nodes
 from sphinx.application import Sphinx
 
-__all__ = ["inline"]
+__all__ = ["inline", "setup"]
 
 ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
 

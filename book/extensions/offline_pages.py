@@ -5,6 +5,8 @@ from importlib.metadata import distribution
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+__all__ = ["setup"]
+
 # MathJax 3 in one file, with every TeX extension inside it.
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"
 

@@ -1,1 +1,3 @@
 """Small models, exact where possible, that the chapters of the course import."""
+
+__all__: list[str] = []  # nothing of its own: import its modules

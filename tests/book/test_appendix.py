@@ -7,7 +7,6 @@ import docstrings
 import pytest
 
 import api
-import identities
 import notebooks
 import pages
 from genmodels import datasets
@@ -135,56 +134,6 @@ def test_python_names_of_the_notation_occur_in_the_code():
               for name in re.findall(r"`(\w+)`", row[0])}
     assert len(rows) > 20 and all(len(row) == 4 for row in rows)
     assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", source)] == []
-
-
-# Identities -------------------------------------------------------------------------------------
-
-EQUATION = "$$\na = b.\n$$ (Z1)\n\n"
-
-
-@pytest.mark.parametrize("source", [
-    EQUATION + "**Conditions (Z1).** Two lines\nof text.\n\nNot this.",
-    "No equation here.\n\n**Conditions (Z1).** Two lines\nof text.",
-    EQUATION + "**Conditions.** Two lines\nof text.",
-    EQUATION + "Conditions: Two lines\nof text.\n \nNot this.",
-])
-def test_conditions_of_an_identity_are_found(source):
-    assert identities.conditions_in(source) == [("Z1", "Two lines\nof text.")]
-
-
-def test_conditions_of_two_identities_and_of_none():
-    two = "**Conditions (Z1, Z2).** Text."
-    assert identities.conditions_in(two) == [("Z1", "Text."), ("Z2", "Text.")]
-    for source in (EQUATION, EQUATION + "Three conditions are enough: one.",
-                   EQUATION + "The text. Conditions: in the middle."):
-        assert identities.conditions_in(source) == []
-
-
-@pytest.mark.parametrize("source", ["No equation.\n\n", EQUATION + EQUATION.replace("Z1", "Z2")])
-def test_conditions_must_name_their_identity_where_it_is_not_the_only_one(source):
-    with pytest.raises(ValueError, match="must name their identity"):
-        identities.conditions_in(source + "**Conditions.** Text.")
-
-
-def test_identities_page_shows_the_conditions_below_their_equation():
-    chapter = CHAPTERS / "diffusion" / "scores.ipynb"
-    equation = identities.Equation("a = b.", chapter)
-    register = identities.Register({"Z1": [equation]}, {}, {}, {"Z1": ["Text."], "Z2": ["Other."]})
-    shown = identities.entry("Z1", register)
-    assert "$$\na = b.\n$$\n\n**Conditions.** Text.\n\n* Derived in" in shown
-    assert "Other" not in shown
-
-
-def test_every_identity_states_its_conditions_once():
-    register = identities.read_register()
-    assert register.equations.keys() == set(identities.REQUIRED)
-    stated = {label: len(register.conditions.get(label, [])) for label in register.equations}
-    assert stated == dict.fromkeys(register.equations, 1)
-
-
-def test_conditions_belong_to_an_identity_that_exists():
-    register = identities.read_register()
-    assert register.conditions.keys() - register.equations.keys() == set()
 
 
 # API --------------------------------------------------------------------------------------------

@@ -174,15 +174,57 @@ def test_every_data_file_of_the_package_belongs_to_a_module():
     assert dependencies.DATA.keys() <= dependencies.Package().files.keys()
 
 
-def test_versions_and_variables_count_for_every_chapter(code, tmp_path):
-    package, pins = dependencies.Package(code), tmp_path / "constraints.txt"
-    chapter = CHAPTERS["elbo"]
-    pins.write_text("numpy==2.0")
-    found = [dependencies.fingerprint(chapter, package, {"GENMODELS_BUDGET": value}, pins)
-             for value in (None, "quick", "quick")]
-    pins.write_text("numpy==2.1")
-    found.append(dependencies.fingerprint(chapter, package, {"GENMODELS_BUDGET": "quick"}, pins))
-    assert found[1] == found[2] and len(set(found)) == 3
+PACKAGE = dependencies.Package()
+OF_TORCH = {"latent_variables", "kl_divergence", "gradients", "vae_keras", "vae_torch",
+            "two_frameworks", "collapse", "how_good", "conditional", "digits"}
+OF_KERAS = {"latent_variables", "kl_divergence", "vae_keras", "two_frameworks", "conditional",
+            "digits"}
+
+
+@pytest.mark.parametrize(("distribution", "expected"), [
+    ("ruff", set()), ("pytest", set()), ("sphinx", set()),
+    ("ipykernel", set(CHAPTERS)), ("pyzmq", set(CHAPTERS)),  # which ipykernel needs
+    ("matplotlib-inline", set(CHAPTERS)), ("numpy", set(CHAPTERS)),
+    ("torch", OF_TORCH), ("sympy", OF_TORCH),  # which PyTorch needs
+    ("tensorflow", OF_KERAS),  # behind Keras unless KERAS_BACKEND is set
+    ("keras", OF_KERAS),  # which TensorFlow needs
+    ("PyYAML", set()), ("pooch", {"vae_keras", "vae_torch", "two_frameworks", "collapse",
+                                  "how_good", "conditional", "digits"}),
+])
+def test_a_change_of_a_pin_reaches_the_chapters_that_use_it(tmp_path, distribution, expected):
+    pins = tmp_path / "constraints.txt"
+
+    def all_sums() -> dict[str, str]:
+        return {name: dependencies.fingerprint(chapter, PACKAGE, {}, pins)
+                for name, chapter in CHAPTERS.items()}
+
+    pins.write_text(f"# pins\n{distribution.lower()}==2.0\n")
+    before = all_sums()
+    pins.write_text(f"# pins\n{distribution.lower()}==2.1\n")
+    assert changed(before, all_sums()) == expected
+
+
+def test_the_backend_behind_keras_counts(tmp_path):
+    pins, found = tmp_path / "constraints.txt", {}
+    for version in ("2.0", "2.1"):
+        pins.write_text(f"tensorflow=={version}\n")
+        for backend in ("torch", "tensorflow", None):
+            found[backend, version] = dependencies.fingerprint(
+                CHAPTERS["conditional"], PACKAGE, {"KERAS_BACKEND": backend}, pins)
+    assert found["torch", "2.0"] == found["torch", "2.1"]
+    assert found["tensorflow", "2.0"] != found["tensorflow", "2.1"]
+    assert found[None, "2.0"] != found[None, "2.1"]
+
+
+def test_what_executes_a_chapter_is_pinned():
+    names = [pin.partition("==")[0] for pin in dependencies.pins_of(dependencies.EXECUTING)]
+    assert set(dependencies.EXECUTING) <= set(names)
+
+
+def test_all_pages_are_written_again_when_what_makes_them_has_another_version():
+    names = {pin.partition("==")[0] for pin in dependencies.pins_of(build.PAGE_MAKERS)}
+    assert {*build.PAGE_MAKERS, "sphinx", "myst-nb", "sphinx-book-theme"} <= names
+    assert not {"ruff", "torch"} & names
 
 
 @pytest.mark.parametrize("variable", build.VARIABLES)

@@ -40,5 +40,7 @@ def test_the_tests_of_a_chapter_are_chosen_in_every_file_and_no_others():
                             capture_output=True, text=True).stdout
     chosen = [line for line in listed.splitlines() if "::" in line]
     assert {line.partition("::")[0].rpartition("/")[2] for line in chosen} == {
-        "elbo.ipynb", "test_exercises.py", "test_exercise_list.py", "test_notebooks.py"}
-    assert all("elbo" in line for line in chosen)
+        "elbo.ipynb", "test_exercises.py", "test_exercise_list.py", "test_notebooks.py",
+        "test_identities.py"}
+    assert all("elbo" in line or "test_identities.py" in line for line in chosen)
+    assert any("test_identity_has_one_labelled_equation[B2]" in line for line in chosen)

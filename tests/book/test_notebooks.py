@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import identities
 import notebooks
 from genmodels.exercises import grade
 
@@ -21,12 +20,6 @@ PYPLOT_DRAWS = {"subplots", "figure", "plot", "scatter", "hist", "imshow", "cont
 each_chapter = pytest.mark.parametrize(
     "chapter", CHAPTERS, ids=lambda path: path.relative_to(notebooks.CHAPTERS).as_posix()
 )
-each_identity = pytest.mark.parametrize("label", identities.REQUIRED)
-
-
-@pytest.fixture(scope="module")
-def register() -> identities.Register:
-    return identities.read_register()
 
 
 def headings(chapter, level: int) -> list[str]:
@@ -136,29 +129,3 @@ def test_installs_nothing(chapter):
 @each_chapter
 def test_runs_on_the_kernel_that_every_installation_has(chapter):
     assert notebooks.read(chapter).metadata.kernelspec.name == "python3"
-
-
-@each_identity
-def test_identity_has_one_labelled_equation(label, register):
-    assert len(register.equations.get(label, [])) == 1
-
-
-@each_identity
-def test_identity_is_asserted_in_a_tagged_cell_of_its_chapter(label, register):
-    (equation,) = register.equations[label]
-    cells = [c for c in register.cells.get(label, []) if c.chapter == equation.chapter]
-    asserting = [
-        cell
-        for cell in cells
-        if any(isinstance(node, ast.Assert) for node in ast.walk(notebooks.python_of(cell.source)))
-    ]
-    assert asserting
-
-
-@each_identity
-def test_identity_has_a_unit_test(label, register):
-    assert register.tests.get(label)
-
-
-def test_every_tag_has_its_equation(register):
-    assert register.cells.keys() - register.equations.keys() == set()

@@ -8,7 +8,6 @@ import ast
 import copy
 import decimal
 import fractions
-import importlib
 import os
 import re
 import subprocess
@@ -19,12 +18,27 @@ import jupyter_client
 import numpy as np
 import pytest
 import torch
-from planted import Planted, Swap
+from planted import (
+    Swap,
+    collapse,
+    conditional,
+    digits,
+    elbo,
+    gradients,
+    hierarchical,
+    how_good,
+    kl_divergence,
+    latent_variables,
+    parameterisations,
+    scores,
+    two_frameworks,
+    vae_keras,
+    vae_torch,
+)
 
 import notebooks
 from genmodels import exercises
 from genmodels.exercises import compare
-from genmodels.exercises.chapters import digits
 from genmodels.exercises.registry import BY_CHAPTER
 
 CHAPTERS = {path.stem: path for path in notebooks.notebooks()}
@@ -32,6 +46,9 @@ WITH_EXERCISES = sorted(BY_CHAPTER)
 each_chapter = pytest.mark.parametrize(
     "chapter", [pytest.param(name, marks=pytest.mark.keras) if name == "vae_keras" else name
                 for name in WITH_EXERCISES], scope="module")
+PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
+    collapse, conditional, digits, elbo, gradients, hierarchical, how_good, kl_divergence,
+    latent_variables, parameterisations, scores, two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
     "raises": "def {f}(*a, **k):\n    raise KeyError('no')",
     "exits": "def {f}(*a, **k):\n    raise SystemExit",
@@ -120,10 +137,6 @@ def kernel(chapter):
     started.stop()
 
 
-def planted(chapter: str) -> dict[str, Planted]:
-    return importlib.import_module(f"planted.{chapter}").PLANTED
-
-
 def source_of(answer: str | Swap, base: str) -> str:
     return answer if isinstance(answer, str) else answer.source(base)
 
@@ -142,7 +155,7 @@ def test_every_exercise_has_its_cells_and_planted_answers(chapter):
     names = set(BY_CHAPTER[chapter])
     for tag in ("exercise", "check", "solution"):
         assert by_exercise(chapter, tag).keys() == names, tag
-    answers = planted(chapter)
+    answers = PLANTED[chapter]
     assert answers.keys() == names
     for name in names:
         assert len(answers[name].right) >= 2, name
@@ -162,7 +175,7 @@ def test_stub_is_reported_and_the_solution_accepted(chapter, kernel):
 @each_chapter
 def test_other_right_answers_are_accepted(chapter, kernel):
     stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
-    for name, answers in planted(chapter).items():
+    for name, answers in PLANTED[chapter].items():
         for answer in [answers.base, *answers.right]:
             source = source_of(answer, answers.base)
             told = feedback(kernel, stubs[name], source, checks[name])
@@ -224,7 +237,7 @@ def test_wrong_answers_are_refused_by_name(chapter, kernel):
     """By their own name, or by none: any other cause in the feedback is a failure."""
     stubs, checks = by_exercise(chapter, "exercise"), by_exercise(chapter, "check")
     failures, causes = [], named_causes(chapter)
-    for name, answers in planted(chapter).items():
+    for name, answers in PLANTED[chapter].items():
         for mistake, (answer, phrase) in answers.wrong.items():
             source = source_of(answer, answers.base)
             told = feedback(kernel, stubs[name], source, checks[name])
@@ -393,6 +406,8 @@ def test_booleans_are_compared_as_numbers_are():
 
 def test_power_of_the_frechet_floor_is_granted_five_standard_errors(monkeypatch):
     """Of a floor of 100 distances and one of 140 each, found by drawing them again and again."""
+    from genmodels.exercises.chapters import digits
+
     granted = []
     monkeypatch.setattr(digits, "compare", lambda *a, error, **k: granted.append(error))
 
