@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-__all__ = ["check_examples", "check_positive_int", "check_seed", "check_shape", "check_share",
-           "finite_array", "is_a", "plain_array"]
+__all__ = ["check_examples", "check_flag", "check_positive_int", "check_seed", "check_shape",
+           "check_share", "finite_array", "is_a", "plain_array"]
 
 
 def finite_array(
@@ -79,6 +79,13 @@ def check_positive_int(value: Any, name: str) -> int:
     if value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """The value itself; raises TypeError unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def check_seed(seed: Any) -> None:

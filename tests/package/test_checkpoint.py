@@ -72,7 +72,7 @@ def test_a_run_that_was_killed_equals_one_that_was_not(vae, step, tmp_path, monk
     assert len(list(tmp_path.iterdir())) == 3
     # a run that is complete is not run again
     again = vae.fit(make(vae), X, checkpoint=tmp_path, **RUN)
-    assert again.num_steps == 250 and again.seconds == pytest.approx(history.seconds, abs=1)
+    assert again.num_steps == 250
 
 
 PROGRAM = """
@@ -158,6 +158,10 @@ DAMAGED = {
     "another JSON": (spoil("*.json", lambda data: b"[1]"), "damaged"),
     "newer": (spoil("*.json", lambda data: data.replace(b'"version": 1', b'"version": 2')),
               "version 1 at most, got version 2"),
+    "of a later layout": (spoil("*.json", lambda data: b'{"version": 2, "parts": []}'),
+                          "version 1 at most, got version 2"),
+    "terms of another type": (spoil("*.json", lambda data: data.replace(b'"terms": {', b'"x": {')),
+                              "damaged .*: terms is None"),
 }
 
 
@@ -198,8 +202,45 @@ def test_a_checkpoint_of_other_data_or_of_another_loss(folder, tmp_path):
     unets = [unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0) for _ in range(2)]
     run = {**RUN, "num_steps": 2, "checkpoint": tmp_path / "unet"}
     unet_torch.fit(unets[0], X, **run)
-    with pytest.raises(ValueError, match=r"with loss=UNet\.elbo_loss, got loss=UNet\.sim"):
+    with pytest.raises(ValueError, match=r"with loss=.*UNet\.elbo_loss.*, got .*UNet\.sim"):
         unet_torch.fit(unets[1], X, loss="elbo", **run)
+
+
+def test_a_checkpoint_of_other_settings_of_the_model_or_of_its_noise(tmp_path):
+    run = {**RUN, "num_steps": 2}
+
+    def unet(name, drop_labels=0.0, **settings):
+        model = unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=2, **settings)
+        unet_torch.fit(model, X, np.arange(50) % 2, drop_labels=drop_labels,
+                       checkpoint=tmp_path / name, **run)
+
+    def conv_vae(name, freeze=False, precision="float32", **settings):
+        model = vae_torch.ConvVAE(2, shape=(8, 8), **settings)
+        model.encoder.requires_grad_(not freeze)
+        vae_torch.fit(model, X, checkpoint=tmp_path / name, **{**run, "precision": precision})
+
+    unet("unet"), conv_vae("vae")
+    for make_it, changes in ((unet, {"periodic": True}), (unet, {"drop_labels": 0.9}),
+                             (conv_vae, {"periodic": True}), (conv_vae, {"freeze": True}),
+                             (conv_vae, {"precision": "bfloat16"})):
+        (name,) = changes
+        told = {"drop_labels": "draw", "freeze": "frozen"}.get(name, name)
+        with pytest.raises(ValueError, match=f"must be one of this run, with {told}="):
+            make_it("unet" if make_it is unet else "vae", **changes)
+
+
+def test_a_run_that_is_extended_keeps_its_folder(tmp_path):
+    whole, model = make(vae_torch), make(vae_torch)
+    first = {**RUN, "num_steps": 120}
+    expected = vae_torch.fit(whole, X, **first)
+    vae_torch.fit(whole, X, history=expected, **first)
+    history = vae_torch.fit(model, X, checkpoint=tmp_path, **first)
+    vae_torch.fit(model, X, history=history, checkpoint=tmp_path, **first)
+    equal(vae_torch, model, whole)
+    assert json.loads((tmp_path / "checkpoint.json").read_text())["num_steps"] == 240
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="checkpoint must be a folder, got the file"):
+        vae_torch.fit(make(vae_torch), X, checkpoint=tmp_path / "file", **RUN)
 
 
 @pytest.mark.parametrize("layers", [1, 3])

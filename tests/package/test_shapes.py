@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
 
 from genmodels.models import iwae_torch, trained, unet_keras, unet_torch, vae_keras, vae_torch
 from genmodels.models.conversion import copy_weights, to_arrays
@@ -171,6 +172,43 @@ def test_unets_of_both_frameworks_agree_and_a_periodic_one_knows_no_edge(periodi
     assert (np.abs(moved - np.roll(estimate, 4, axis=1)).max() < 1e-4) == periodic
 
 
+@pytest.mark.parametrize(("name", "likelihood"), [("real fields", "gaussian"), ("spins", "spins")])
+def test_the_importance_weighted_bound_of_fields_and_spins(name, likelihood):
+    """The data are left as they are: the bound of a batch of all is that of `log_weights`."""
+    x = DATA[name][0]
+    model = vae_torch.MLPVAE(2, 8, shape=x.shape[1:], likelihood=likelihood)
+    before = iwae_torch.log_weights(model, x, 2000, progress=False)
+    settings = SETTINGS | {"num_steps": 1, "batch_size": len(x), "learning_rate": 1e-9}
+    history = iwae_torch.fit(model, x, num_importance_samples=2000, **settings)
+    bounds = logsumexp(before, axis=1) - np.log(2000)
+    # the two draw their own noise: that of the mean of bounds, to first order
+    weights = np.exp(before - before.max(axis=1, keepdims=True))
+    error = np.sqrt(np.mean(weights.var(axis=1) / weights.mean(axis=1) ** 2 / 2000 / len(x)))
+    assert abs(history["loss"][0] + bounds.mean()) < 5 * np.sqrt(2) * error
+
+
+@pytest.mark.parametrize("name", ["periodic", "pixels"])
+def test_a_flag_is_true_or_false(name):
+    for module, kind in ((unet_torch, "UNet"), (unet_keras, "UNet"), (vae_torch, "ConvVAE"),
+                         (vae_keras, "ConvVAE")):
+        if name == "periodic" or kind == "UNet":
+            with pytest.raises(TypeError, match=f"{name} must be True or False, got 'no'"):
+                getattr(module, kind)(**{name: "no"})
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"precision": "bfloat16"}], ids=["default", "bfloat16"])
+def test_networks_of_any_edge_are_trained_in_either_precision(periodic, settings):
+    x = DATA["spins"][0]
+    run = {"num_steps": 2, "batch_size": 10, "progress": False, **settings}
+    for unet in (unet_torch, unet_keras):
+        model = unet.UNet((8, 8, 8), shape=(8, 8), num_labels=0, pixels=False, periodic=periodic)
+        assert np.isfinite(unet.fit(model, x, **run)["loss"][0])
+    for vae in (vae_torch, vae_keras):
+        model = vae.ConvVAE(2, shape=(8, 8), likelihood="spins", periodic=periodic)
+        assert np.isfinite(vae.fit(model, x, **run)["loss"][0])
+
+
 def test_the_iwae_has_any_shape():
     x = RNG.choice([0.0, 1.0], size=(20, 8, 8), p=[0.1, 0.9])
     model = iwae_torch.BinaryVAE(latent_dim=2, hidden_dim=8, shape=(8, 8))
@@ -314,6 +352,9 @@ def bad_loss(name):
               "no loss": lambda batch: {"kl": weight(batch.data[0])[:, 0]},
               "a matrix": lambda batch: {"loss": weight(batch.data[0])},
               "a mean": lambda batch: {"loss": weight(batch.data[0]).mean()},
+              "integers": lambda batch: {"loss": torch.ones(4, dtype=torch.int64)},
+              "an array": lambda batch: {"loss": np.ones(4)},
+              "no gradient": lambda batch: {"loss": weight(batch.data[0])[:, 0].detach()},
               "an objective for each": lambda batch: {"loss": weight(batch.data[0])[:, 0],
                                                       "objective": weight(batch.data[0])[:, 0]}}
     return weight, losses[name]
@@ -321,8 +362,48 @@ def bad_loss(name):
 
 @pytest.mark.parametrize(("name", "error"), [
     ("no dictionary", TypeError), ("no loss", TypeError), ("a matrix", ValueError),
-    ("a mean", ValueError), ("an objective for each", ValueError)])
+    ("a mean", ValueError), ("an objective for each", ValueError), ("integers", TypeError),
+    ("an array", TypeError), ("no gradient", ValueError)])
 def test_what_batch_loss_must_return(name, error):
     model, batch_loss = bad_loss(name)
     with pytest.raises(error, match="batch_loss must return"):
         torch_training.train(model, (np.ones((4, 3)),), batch_loss, Settings(num_steps=1))
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_train_names_the_first_number_that_is_not_finite(framework):
+    x = np.zeros((4, 3))
+    settings = Settings(num_steps=1, progress=False)
+    for bad in (np.nan, 1e300):  # 1e300 is infinite in float32
+        x[1, 2] = bad
+        with pytest.raises(ValueError, match=r"data\[1\] must be finite .* at index \(1, 2\)"):
+            if framework == "torch":
+                torch_training.train(torch.nn.Linear(3, 1), (np.zeros(4), x), dict, settings)
+            else:
+                model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+                keras_training.train(model, (np.zeros(4), x), dict, settings)
+
+
+def test_what_draw_must_return():
+    model, x = torch.nn.Linear(3, 1), np.ones((4, 3))
+    for wrong in (np.ones((4, 1)), (np.ones((3, 1)),)):
+        with pytest.raises(ValueError, match="draw must return a tuple of arrays of 4 rows"):
+            torch_training.train(model, (x,), dict, Settings(num_steps=1, progress=False),
+                                 draw=lambda *a, wrong=wrong: wrong)
+    for arguments, message in ((((x,), 3, Settings(num_steps=1)), "batch_loss must be a function"),
+                               (((x,), dict, {"num_steps": 1}), "settings must be a Settings")):
+        with pytest.raises(TypeError, match=message):
+            torch_training.train(model, *arguments)
+
+
+def test_the_loss_of_the_last_batch_in_keras():
+    """It is smaller than the first; its loss is a number where there must be one for each."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+
+    def batch_loss(batch):
+        loss = model(batch.data[0])[:, 0]
+        return {"loss": loss if batch.data[0].shape[0] == 4 else keras.ops.mean(loss)}
+
+    with pytest.raises(ValueError, match="batch_loss must return 'loss' of shape"):
+        keras_training.train(model, (np.ones((6, 3)),), batch_loss,
+                             Settings(num_steps=2, batch_size=4, progress=False))

@@ -1,4 +1,4 @@
-"""A VAE of binary images, trained on the ELBO or on the importance-weighted bound, in PyTorch.
+"""A VAE of binary images, and training any VAE on the importance-weighted bound, in PyTorch.
 
     log w_s = log p(x|h_s) + log p(h_s) − log Q(h_s|x),   h_s ~ Q(h|x)
     L_K = E[log (w_1 + … + w_K)/K] ≤ log p(x)             identity N2; L_1 is the ELBO
@@ -138,28 +138,32 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
 
 def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
         history: History | None = None, **settings) -> History:
-    """Trains the model on L_K, K = num_importance_samples, of images binarised anew at each step.
+    """Trains the model on L_K, K = num_importance_samples; the gradient is `surrogate_loss`'s.
 
-    `images` (n, *shape) are grey values in [0, 1]; the gradient is that of `surrogate_loss`.
+    `images` (n, *shape) are data as the model's likelihood needs them; for Bernoulli pixels grey
+    values in [0, 1], which are binarised anew at each step.
     The history has −L_K as its "loss"; "log_likelihood" is Σ_s w̃_s log p(x|h_s), and "kl" the
     difference, which for large K estimates D[p(h|x) ‖ p(h)].
     settings: those of `training.Settings`, with batch_size 100 unless given; all else, and the
     errors, are those of `vae_torch.fit`. No nats are free here.
     """
-    check_examples(images, "images", model.shape, 0, 1)
-    if model.likelihood == "spins":
-        raise ValueError("model must have a likelihood of zeros and ones, got 'spins'")
+    grey_values = model.likelihood == "bernoulli"
+    if grey_values:
+        check_examples(images, "images", model.shape, 0, 1)
+    else:
+        model._check_density(images, "images")
     check_positive_int(num_importance_samples, "num_importance_samples")
     settings = Settings(**{"batch_size": 100, **settings})
     generator = None
 
     def batch_loss(batch: Batch) -> dict[str, torch.Tensor]:
         nonlocal generator
-        (grey,) = batch.data
+        (x,) = batch.data
         # What a step draws follows from its number: a run can be stopped and continued.
-        generator = generator or torch.Generator(grey.device)
+        generator = generator or torch.Generator(x.device)
         generator.manual_seed(_seed(settings.seed, batch.step))
-        x = torch.bernoulli(grey, generator=generator)
+        if grey_values:
+            x = torch.bernoulli(x, generator=generator)
         shape = len(x), num_importance_samples, model.latent_dim  # (batch, K, k)
         noise = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
         objective, bound, expected = surrogate_loss(model, x, noise, generator)

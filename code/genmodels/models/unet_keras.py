@@ -29,8 +29,8 @@ from genmodels.models.denoising import (
     draw_noise,
     labels_of,
 )
+from genmodels.models.keras_layers import Wrap, common_config, from_config
 from genmodels.models.likelihood import DIGITS
-from genmodels.models.vae_keras import Wrap, common_config, from_config
 from genmodels.training.history import Batch, History, Settings
 from genmodels.training.keras import train
 from genmodels.training.keras_tensors import (
@@ -45,6 +45,7 @@ from genmodels.training.keras_tensors import (
 )
 from genmodels.validate import (
     check_examples,
+    check_flag,
     check_positive_int,
     check_seed,
     check_shape,
@@ -67,7 +68,7 @@ class Convolution(layers.Conv2D):
                  **kwargs):
         kwargs["padding"] = "valid" if periodic else "same"
         super().__init__(filters, kernel_size, **kwargs)
-        self.wrap = Wrap(1, 1) if periodic else None
+        self.wrap = Wrap(1, 1, autocast=False) if periodic else None  # of any precision
 
     def get_config(self):
         return {**super().get_config(), "periodic": self.wrap is not None}
@@ -128,7 +129,8 @@ class UNet(keras.Model):
             full, half, quarter = self.channels = check_channels(channels)
             self.num_labels = num_labels = check_num_labels(num_labels)
             self.shape = check_shape(shape, 4)
-            self.pixels, self.periodic = pixels, periodic
+            self.pixels = check_flag(pixels, "pixels")
+            self.periodic = periodic = check_flag(periodic, "periodic")
             self.level = keras.Sequential(
                 [layers.Dense(WIDTH, activation="silu", name="0"), layers.Dense(WIDTH, name="2")],
                 name="level")

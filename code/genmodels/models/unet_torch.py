@@ -38,6 +38,7 @@ from genmodels.training.torch_tensors import (
 )
 from genmodels.validate import (
     check_examples,
+    check_flag,
     check_positive_int,
     check_seed,
     check_shape,
@@ -93,7 +94,8 @@ class UNet(nn.Module):
         full, half, quarter = self.channels = check_channels(channels)
         self.num_labels = num_labels = check_num_labels(num_labels)
         self.shape = check_shape(shape, 4)
-        self.pixels, self.periodic = pixels, periodic
+        self.pixels = check_flag(pixels, "pixels")
+        self.periodic = periodic = check_flag(periodic, "periodic")
         self.level = nn.Sequential(
             nn.Linear(2 * len(FREQUENCIES), WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
         self.label = nn.Embedding(num_labels + 1, WIDTH)  # the last one stands for no label

@@ -16,12 +16,12 @@ The same code runs on TensorFlow and on PyTorch: set the environment variable KE
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from genmodels.models.keras_layers import Wrap, common_config, from_config
 from genmodels.models.likelihood import (
     DIGITS,
     check_data,
@@ -40,24 +40,9 @@ from genmodels.training.keras_tensors import (
     tensor_of,
     without_autocast,
 )
-from genmodels.validate import check_positive_int, check_seed, check_shape
+from genmodels.validate import check_flag, check_positive_int, check_seed, check_shape
 
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
-
-
-def common_config(model: keras.Model) -> dict[str, Any]:
-    """What `get_config` of all our models returns besides their sizes."""
-    frozen = [i for i, weight in enumerate(model.weights) if not weight.trainable]
-    return {"name": model.name, "dtype": model.variable_dtype, "frozen": frozen}
-
-
-def from_config(cls: type, config: dict[str, Any]) -> keras.Model:
-    """The model that `get_config` described."""
-    sizes = {name: value for name, value in config.items() if name != "frozen"}
-    model = cls(**sizes)
-    for i in config.get("frozen", ()):
-        model.weights[i].trainable = False
-    return model
 
 
 class VAE(keras.Model):
@@ -263,26 +248,6 @@ def _heads(features: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
     return mean, log_var
 
 
-@keras.saving.register_keras_serializable(package="genmodels")
-class Wrap(layers.Layer):
-    """Periodic edges: the last `before` rows and columns first, the first `after` ones last."""
-
-    def __init__(self, before: int, after: int, **kwargs):
-        super().__init__(**kwargs)
-        self.before, self.after = before, after
-
-    def get_config(self):
-        return {**super().get_config(), "before": self.before, "after": self.after}
-
-    def call(self, x: Tensor) -> Tensor:
-        for axis in (1, 2):
-            size = x.shape[axis]
-            parts = [ops.take(x, np.arange(size - self.before, size), axis), x,
-                     ops.take(x, np.arange(self.after), axis)]
-            x = ops.concatenate([part for part in parts if part.shape[axis]], axis)
-        return x
-
-
 def strided(channels: int, x: Tensor, periodic: bool) -> Tensor:
     """A convolution that halves the size; "same" pads one row and one column at the end."""
     x = Wrap(0, 1)(x) if periodic else x
@@ -311,6 +276,7 @@ class ConvVAE(VAE):
                  likelihood: str = "bernoulli", periodic: bool = False, dtype=None, **kwargs):
         latent_dim = check_positive_int(latent_dim, "latent_dim")
         height, width = check_shape(shape, 4)
+        periodic = check_flag(periodic, "periodic")
         quarter = (height // 4, width // 4, 64)
         with own_settings(dtype) as dtype:
             x = keras.Input((height, width), name="x")

@@ -34,7 +34,7 @@ from genmodels.training.torch_tensors import (
     tensor_like,
     without_autocast,
 )
-from genmodels.validate import check_positive_int, check_seed, check_shape
+from genmodels.validate import check_flag, check_positive_int, check_seed, check_shape
 
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
 
@@ -259,6 +259,7 @@ class ConvVAE(VAE):
                  likelihood: str = "bernoulli", periodic: bool = False):
         latent_dim = check_positive_int(latent_dim, "latent_dim")
         height, width = check_shape(shape, 4)
+        periodic = check_flag(periodic, "periodic")
         quarter = (64, height // 4, width // 4)
         features = nn.Sequential(
             nn.Unflatten(1, (1, height)),  # (n, 1, height, width): the channel

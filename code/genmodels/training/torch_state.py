@@ -17,11 +17,12 @@ def prepare(model: nn.Module, history: History, settings: Settings) -> torch.opt
 
     Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
-    device = check_device(settings.device, available_devices())
+    available = available_devices()  # the CPU first
+    device = check_device(settings.device, available)
     history._of_run["frozen"] = check_weights({
         name: (weight.dtype, bool(torch.isfinite(weight).all()), weight.requires_grad)
         for name, weight in model.named_parameters()})
-    model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    model.to(device or available[1 if len(available) > 1 else 0])
     if history.optimizer is None:
         history.optimizer = torch.optim.Adam(model.parameters(), lr=settings.peak, fused=True)
     optimizer = history.optimizer

@@ -55,6 +55,7 @@ def check_precise_weights(model: nn.Module) -> None:
 
 def available_devices() -> list[str]:
     """The devices that a model can be trained on: "cpu", and "cuda:0" or the like."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    there = torch.accelerator.is_available()
+    accelerator = torch.accelerator.current_accelerator() if there else None
     numbers = range(torch.accelerator.device_count()) if accelerator else ()
     return ["cpu", *(f"{accelerator.type}:{i}" for i in numbers)]
