@@ -168,6 +168,8 @@ line = 4.0
                        "counted from 0"),
             "late": (swap("2 * (step + 1)", "2 * step"), "late by one step"),
             "over all steps": (swap("2 * (step + 1)", "(step + 1)"), "over all the steps"),
+            "above 1": (swap("min(1, 2 * (step + 1) / num_steps)", "2 * (step + 1) / num_steps"),
+                        "above 1"),
             "reconstruction": (swap("np.argmin(loss)", "np.argmin(reconstruction)"),
                                "best reconstruction"),
             "no weight": (swap("weight * kl", "kl"), "has the weight of the KL"),

@@ -125,10 +125,12 @@ def free_nats(answer):
           "models by the plain −ELBO, whatever they are trained on.")
 def kept_checkpoint(kept, line):
     # Seeds for which the mistakes below choose other steps.
-    for num_steps, seed in ((20, 8), (40, 5), (30, 70)):
+    for num_steps, seed in ((20, 8), (40, 5), (30, 70), (16, None)):
         rng, step = np.random.default_rng(seed), np.arange(num_steps)
         kl = 4 + 16 * np.exp(-6 * step / num_steps)
         reconstruction = 150 - 3 * np.sin(np.pi * step / num_steps) + 2 * rng.normal(size=num_steps)
+        if seed is None:  # the program keeps the right one, and would not with weights above 1
+            kl, reconstruction = 5 + 15 * step / num_steps, 150 - 24 * step / num_steps
         weight = np.minimum(1, 2 * (step + 1) / num_steps)
         plain = reconstruction + kl
         keeps, should = int(np.argmin(reconstruction + weight * kl)), int(np.argmin(plain))
@@ -156,6 +158,8 @@ def kept_checkpoint(kept, line):
             "Steps are counted from 0.": expected + np.array([1, 1, 0]),
             "Here the weight is late by one step.": case(int(late), should),
             "Here the weight rises over all the steps.": case(int(slow), should),
+            "The weight goes on rising above 1.": case(
+                int(np.argmin(reconstruction + 2 * (step + 1) / num_steps * kl)), should),
             "The model with the best −ELBO is not that with the best reconstruction.":
                 case(keeps, int(only)),
             "The program's loss has the weight of the KL in it.": case(should, should),

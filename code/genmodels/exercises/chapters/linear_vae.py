@@ -77,7 +77,7 @@ def learned_noise(solve, switched_off):
           "collective coordinates, and raising the temperature wakes more of them.")
 def soft_modes(modes_kept, wavelengths):
     cases = [(8, 2.1, 1.0, 0.47), (12, 1.0, 0.3, 0.62), (5, 0.53, 2.0, 3.1), (20, 3.0, 1.5, 0.71),
-             (3, 1.0, 0.1, 0.9)]
+             (3, 1.0, 0.1, 0.9), (4, 1.0, 1.1, 0.3)]
     names = "(N, stiffness, T, σ_x) = " + ", ".join(str(case) for case in cases)
     answers = [parts(ask(modes_kept, num_masses=n, stiffness=c, temperature=t, noise_std=s),
                      "the number of modes", "the nats in all") for n, c, t, s in cases]
