@@ -1,50 +1,63 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "active-units": Planted(
+    "wasted-nats": Planted(
         base="""
-def usage(mean, log_var):
-    kl = 0.5 * (mean**2 + np.exp(log_var) - 1 - log_var)  # (n, k)
-    return kl.mean(axis=0), mean.var(axis=0) > 0.01
+def split(mean, log_var):
+    kl = 0.5 * (mean**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
+    m, v = mean.mean(axis=0), mean.var(axis=0) + np.exp(log_var).mean(axis=0)
+    return kl, 0.5 * (m**2 + v - 1 - np.log(v))
+
+
+wasted, over_counted = "C", "B"
 """,
         right=[
             """
 import torch
-def usage(mean, log_var):
-    q = torch.distributions.Normal(mean.float(), torch.exp(log_var.float() / 2))
-    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0))
-    return kl.mean(dim=0), mean.var(dim=0) > 0.01
+def split(mean, log_var):
+    q = torch.distributions.Normal(mean, torch.exp(log_var / 2))
+    prior = torch.distributions.Normal(0.0, 1.0)
+    kl = torch.distributions.kl_divergence(q, prior).mean(dim=0)
+    second = (mean**2 + torch.exp(log_var)).mean(dim=0)
+    centre = mean.mean(dim=0)
+    mixed = torch.distributions.Normal(centre, torch.sqrt(second - centre**2))
+    return kl, torch.distributions.kl_divergence(mixed, prior)
+
+wasted = "C"
+over_counted = "B"
 """,
             """
-def usage(mean, log_var):
-    kl, active = [], []
-    for m, v in zip(mean.T, log_var.T):
-        kl.append(sum((a * a + np.exp(b) - b - 1) / 2 for a, b in zip(m, v)) / len(m))
-        active.append(np.mean((m - m.mean()) ** 2) > 0.01)
-    return kl, active
+def split(mean, log_var):
+    total, common = [], []
+    for m, v in zip(mean.T, np.exp(log_var.T)):
+        left = 0.5 * (np.log(m.var() + v.mean()) - np.log(v).mean())
+        total.append(sum((a * a + b - 1 - np.log(b)) / 2 for a, b in zip(m, v)) / len(m))
+        common.append(total[-1] - left)
+    return total, common
+
+wasted, over_counted = "C", "B"
 """,
-            swap("return kl.mean(axis=0), mean.var(axis=0) > 0.01",
-                 "return [kl.mean(axis=0), [bool(each > 0.01) for each in mean.var(axis=0)]]"),
         ],
         wrong={
-            "another threshold": (swap("> 0.01", "> 0.012"), "dimension 4 is called inactive"),
-            "a lower threshold": (swap("> 0.01", "> 0.005"), "dimension 3 is called active"),
-            "no half": (swap("0.5 * ", ""), "½ is missing"),
-            "summed over k": (swap("kl.mean(axis=0)", "kl.sum(axis=1)"), "keep them apart"),
-            "sum over the digits": (swap("kl.mean(axis=0)", "kl.sum(axis=0)"), "average"),
-            "log sigma": (swap("np.exp(log_var)", "np.exp(2 * log_var)", "- log_var",
-                               "- 2 * log_var"), "log σ²"),
-            "mean of variances": (swap("mean.var(axis=0)", "np.exp(log_var).mean(axis=0)"),
-                                  "dimension 0 is called inactive"),
-            "mean square": (swap("mean.var(axis=0)", "(mean**2).mean(axis=0)"), "dimension 1 is"),
-            "standard deviation": (swap("mean.var", "mean.std"), "dimension 3 is called active"),
-            "by the KL": (swap("mean.var(axis=0)", "kl.mean(axis=0)"), "dimension 1 is called"),
-            "all of h": (swap("mean.var(axis=0)", "mean.var(axis=0) + np.exp(log_var).mean(0)"),
-                         "dimension 1 is called active"),
-            "inactive": (swap("> 0.01", "<= 0.01"), "inactive"),
-            "number": (swap("mean.var(axis=0) > 0.01", "(mean.var(axis=0) > 0.01).sum()"),
-                       "has shape ()"),
-            "KL alone": (swap(", mean.var(axis=0) > 0.01", ""), "2 results"),
+            "no half": (swap("kl = 0.5 * ", "kl = "), "½ is missing"),
+            "sum": (swap("- log_var).mean(axis=0)", "- log_var).sum(axis=0)"), "average"),
+            "log sigma": (swap("np.exp(log_var) - 1 - log_var",
+                               "np.exp(2 * log_var) - 1 - 2 * log_var"), "log σ²"),
+            "no noise": (swap("mean.var(axis=0) + np.exp(log_var).mean(axis=0)",
+                              "mean.var(axis=0)"), "encoder's noise"),
+            "noise alone": (swap("mean.var(axis=0) + np.exp", "np.exp"), "that the mean varies"),
+            "geometric mean": (swap("np.exp(log_var).mean(axis=0)", "np.exp(log_var.mean(axis=0))"),
+                               "averages log σ²"),
+            "rest": (swap("return kl, 0.5 *", "return kl, kl - 0.5 *"), "what is left"),
+            "constant mean": (swap("0.5 * (m**2 + v - 1 - np.log(v))", "0.5 * m**2"),
+                              "constant mean alone"),
+            "exchanged": (swap("0.5 * (m**2 + v - 1 - np.log(v))",
+                               "0.5 * ((1 + m**2) / v - 1 + np.log(v))"), "exchanged"),
+            "common without half": (swap("return kl, 0.5 * (", "return kl, ("), "½ is missing"),
+            "one number": (swap("return kl,", "return kl.sum(),"), "keep the dimensions apart"),
+            "the informative one": (swap('"C", "B"', '"A", "B"'), "`wasted` is another one"),
+            "the quiet one": (swap('"C", "B"', '"C", "D"'), "`over_counted` is another one"),
+            "no letter": (swap('"C", "B"', '"third", "B"'), "must be one of"),
         },
     ),
     "free-nats": Planted(
@@ -87,11 +100,12 @@ def free_nats_cost(kl, free_nats):
                                 "max(average.sum(), free_nats)"), "plain KL"),
             "minimum": (swap("np.maximum", "np.minimum"), "minimum"),
             "nats above": (swap("np.maximum(average, free_nats)",
-                                "np.maximum(average - free_nats, 0)"), "only the nats above"),
+                                "np.maximum(average - free_nats, 0)"), "only what exceeds"),
             "mean over k": (swap("free_nats).sum()", "free_nats).mean()"),
                             "mean over the dimensions"),
             "not summed": (swap("free_nats).sum()", "free_nats)"), "sum them"),
-            "gradient everywhere": (swap(" * (average > free_nats)", ""), "below λ as well"),
+            "gradient everywhere": (swap(" * (average > free_nats)", ""),
+                                    "below the free nats as well"),
             "gradient by example": (swap("(average > free_nats)", "(kl > free_nats)"),
                                     "each example"),
             "gradient of the average": (swap(" / len(kl)", ""), "with a weight"),
@@ -101,248 +115,176 @@ def free_nats_cost(kl, free_nats):
             "cost alone": (swap("return cost, ", "return cost\n    return "), "2 results"),
         },
     ),
-    "warm-up-schedules": Planted(
+    "kept-checkpoint": Planted(
         base="""
-def kl_weight(step, num_steps):
-    return min(1, 2 * (step + 1) / num_steps)
+def kept(reconstruction, kl):
+    num_steps = len(kl)
+    weight = np.array([min(1, 2 * (step + 1) / num_steps) for step in range(num_steps)])
+    loss = reconstruction + kl
+    program, right = np.argmin(reconstruction + weight * kl), np.argmin(loss)
+    return program, right, loss[program] - loss[right]
 
 
-def learning_rate(step, num_steps, peak):
-    rise = num_steps // 10
-    if step < rise:
-        return peak * (step + 1) / rise
-    done = (step - rise) / (num_steps - rise)
-    return peak * (1 + math.cos(math.pi * done)) / 2
-
-
-print("steps 0, 3, …, 39 of 40:")
-print("KL weight    ", *[f"{kl_weight(step, 40):.3f}" for step in range(0, 40, 3)])
-print("learning rate", *[f"{learning_rate(step, 40, 1):.3f}" for step in range(0, 40, 3)])
+line = 4
 """,
         right=[
             """
-def kl_weight(step, num_steps):
-    return np.clip((step + 1) / (num_steps / 2), 0, 1)
+def kept(reconstruction, kl):
+    best, program = np.inf, None
+    for step, (r, d) in enumerate(zip(reconstruction, kl)):
+        value = r + min(1, 2 * (step + 1) / len(kl)) * d
+        if value < best:
+            best, program = value, step
+    plain = [float(r + d) for r, d in zip(reconstruction, kl)]
+    return [program, plain.index(min(plain)), plain[program] - min(plain)]
 
-
-def learning_rate(step, num_steps, peak):
-    rise = num_steps / 10
-    if step + 1 <= rise:
-        return np.float32(peak * (step + 1) / rise)
-    return peak * np.sin(np.pi / 2 * (num_steps - step) / (num_steps - rise)) ** 2
+line = 4
 """,
             """
 import torch
-def kl_weight(step, num_steps):
-    ramp = torch.linspace(0, 1, num_steps // 2 + 1)[1:]
-    return ramp[step] if step < len(ramp) else torch.tensor(1.0)
+def kept(reconstruction, kl):
+    n = kl.shape[0]
+    weight = torch.clamp(torch.arange(1, n + 1) * 2 / n, max=1)
+    program = torch.argmin(reconstruction + weight * kl)
+    plain = reconstruction + kl
+    return program, plain.argmin(), plain[program] - plain.min()
 
-
-def learning_rate(step, num_steps, peak):
-    rise = num_steps // 10
-    up = np.linspace(0, peak, rise + 1)[1:]
-    angles = np.linspace(0, np.pi, num_steps - rise, endpoint=False)
-    return np.concatenate([up, peak * (0.5 + 0.5 * np.cos(angles))])[step]
+line = 4.0
 """,
         ],
         wrong={
-            "one peak": (swap("return peak", "return 4e-3"), None),
-            "weight late": (swap("2 * (step + 1)", "2 * step"), "late by one step"),
-            "weight above one": (swap("min(1, 2 * (step + 1) / num_steps)",
-                                      "2 * (step + 1) / num_steps"), "above 1"),
-            "weight over all steps": (swap("2 * (step + 1)", "(step + 1)"), "all the steps"),
-            "weight early": (swap("2 * (step + 1)", "2 * (step + 2)"), "early by one step"),
-            "weight never one": (swap("min(1, 2 * (step + 1)", "min(0.5, (step + 1)"),
-                                 "below 1"),
-            "rate late": (swap("peak * (step + 1)", "peak * step"), "makes no move"),
-            "u from the beginning": (swap("(step - rise) / (num_steps - rise)",
-                                          "step / num_steps"), "jumps"),
-            "u after the step": (swap("(step - rise)", "(step + 1 - rise)"), "after the step"),
-            "u one in the last step": (swap("(num_steps - rise)", "(num_steps - 1 - rise)"),
-                                       "last step already"),
-            "line": (swap("(1 + math.cos(math.pi * done)) / 2", "(1 - done)"), "along a line"),
-            "whole cosine": (swap("math.pi * done", "2 * math.pi * done"), "whole cosine"),
-            "no half": (swap("(1 + math.cos(math.pi * done)) / 2",
-                             "(1 + math.cos(math.pi * done))"), "twice"),
-            "no fall": (swap("peak * (1 + math.cos(math.pi * done)) / 2", "peak"),
-                        "stays at its peak"),
+            "exchanged": (swap("return program, right, loss", "return right, program, loss",
+                               "loss[program] - loss[right]", "loss[right] - loss[program]"),
+                          "exchanged"),
+            "sign": (swap("loss[program] - loss[right]", "loss[right] - loss[program]"),
+                     "sign of the last"),
+            "weighted": (swap("return program, right, loss[program] - loss[right]",
+                              "w = reconstruction + weight * kl\n"
+                              "    return program, right, w[program] - w[right]"),
+                         "compares weighted losses"),
+            "largest": (swap("np.argmin(reconstruction +", "np.argmax(reconstruction +"),
+                        "where it is largest"),
+            "from 1": (swap("return program, right,", "return program + 1, right + 1,"),
+                       "counted from 0"),
+            "late": (swap("2 * (step + 1)", "2 * step"), "late by one step"),
+            "over all steps": (swap("2 * (step + 1)", "(step + 1)"), "over all the steps"),
+            "above 1": (swap("min(1, 2 * (step + 1) / num_steps)", "2 * (step + 1) / num_steps"),
+                        "above 1"),
+            "reconstruction": (swap("np.argmin(loss)", "np.argmin(reconstruction)"),
+                               "best reconstruction"),
+            "no weight": (swap("weight * kl", "kl"), "has the weight of the KL"),
+            "line of training": (swap("line = 4", "line = 2"), "another one"),
+            "line 9": (swap("line = 4", "line = 9"), "number of a line"),
+            "two results": (swap(", loss[program] - loss[right]", ""), "3 results"),
         },
     ),
-    "linear-vae-kl": Planted(
+    "spin-chain-saddle": Planted(
         base="""
-def dimension_kl(eigenvalues, noise_var, k):
-    return np.log(np.maximum(eigenvalues[:k] / noise_var, 1)) / 2
+def gain_to_cost(num_spins, coupling):
+    i = np.arange(num_spins)
+    correlations = np.tanh(coupling) ** np.abs(i[:, None] - i)
+    return np.linalg.eigvalsh(correlations)[-1]
 
 
-def best_noise_var(eigenvalues, k):
-    return np.mean(eigenvalues[k:])
-
-
-for std in ("1.5", "1.1", "0.8", "0.5"):
-    print(f"sigma = {std}: KL in nats", dimension_kl(
-        np.array([4.0, 2.5, 1.6, 0.7, 0.4, 0.2]), float(std) ** 2, 3).round(3))
+pattern = "alternating"
 """,
         right=[
             """
-def dimension_kl(eigenvalues, noise_var, k):
-    kl = np.zeros(k, dtype=np.float32)
-    for i in range(k):
-        if eigenvalues[i] > noise_var:
-            variance = noise_var / eigenvalues[i]
-            kl[i] = 0.5 * (1 - variance + variance - 1 - np.log(variance))
-    return kl
+def gain_to_cost(num_spins, coupling):
+    t = abs(math.tanh(coupling))
+    c = [[t ** abs(i - j) for j in range(num_spins)] for i in range(num_spins)]
+    w = np.ones(num_spins)
+    for _ in range(2000):
+        w = np.array(c) @ w
+        w = w / np.sqrt(w @ w)
+    return w @ np.array(c) @ w
 
-
-def best_noise_var(eigenvalues, k):
-    return (eigenvalues.sum() - eigenvalues[:k].sum()) / (eigenvalues.shape[0] - k)
+pattern = "alternating"
 """,
             """
 import torch
-def dimension_kl(eigenvalues, noise_var, k):
-    return torch.relu(torch.log(eigenvalues[:k]) - math.log(noise_var)) / 2
+def gain_to_cost(num_spins, coupling):
+    bits = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * num_spins)
+    p = torch.softmax(coupling * (bits[:, 1:] * bits[:, :-1]).sum(1), dim=0)
+    return torch.linalg.eigvalsh((bits.T * p) @ bits)[-1]
 
-
-def best_noise_var(eigenvalues, k):
-    var = torch.tensor(0.1, dtype=torch.float64)
-    for _ in range(200):  # Newton for log var, of the discarded directions
-        total, count = eigenvalues[k:].sum() / var, len(eigenvalues) - k
-        var = var * torch.exp(torch.clamp(1 - count / total, -1, 1))
-    return var
+pattern = "alternating"
 """,
         ],
         wrong={
-            "five directions": (swap("np.mean(eigenvalues[k:])",
-                                     "np.sum(eigenvalues[k:]) / (5 - k)"), None),
-            "no half": (swap("1)) / 2", "1))"), "½ is missing"),
-            "negative": (swap("np.maximum(eigenvalues[:k] / noise_var, 1)",
-                              "eigenvalues[:k] / noise_var"), "negative"),
-            "root of sigma squared": (swap("[:k] / noise_var", "[:k] / np.sqrt(noise_var)"),
-                                      "root of noise_var"),
-            "noise_var as sigma": (swap("[:k] / noise_var", "[:k] / noise_var**2"),
-                                   "taken for σ"),
-            "signal over noise": (swap("np.log(np.maximum(eigenvalues[:k] / noise_var, 1))",
-                                       "np.log(1 + eigenvalues[:k] / noise_var)"),
-                                  "squared length"),
-            "gain": (swap("    return np.log(np.maximum(eigenvalues[:k] / noise_var, 1)) / 2",
-                          "    r = np.maximum(eigenvalues[:k] / noise_var, 1)\n"
-                          "    return (r - 1 - np.log(r)) / 2"), "gains for the ELBO"),
-            "bits": (swap("np.log(", "np.log2("), "bits"),
-            "all eigenvalues": (swap("eigenvalues[:k] /", "eigenvalues /"), "k dimensions"),
-            "sum of the discarded": (swap("np.mean(eigenvalues[k:])", "np.sum(eigenvalues[k:])"),
-                                     "total of what is left"),
-            "divided by d": (swap("np.mean(eigenvalues[k:])",
-                                  "np.sum(eigenvalues[k:]) / len(eigenvalues)"), "all d"),
-            "mean of all": (swap("np.mean(eigenvalues[k:])", "np.mean(eigenvalues)"),
-                            "mean of all"),
-            "mean of the kept": (swap("eigenvalues[k:])", "eigenvalues[:k])"), "are kept"),
-            "largest discarded": (swap("np.mean(eigenvalues[k:])", "eigenvalues[k]"),
-                                  "largest of the discarded"),
-            "sigma": (swap("np.mean(eigenvalues[k:])", "np.sqrt(np.mean(eigenvalues[k:]))"),
-                      "σ, not σ²"),
-            "one too few": (swap("eigenvalues[k:])", "eigenvalues[k - 1:])"), "too few"),
+            "uniform": (swap("np.linalg.eigvalsh(correlations)[-1]",
+                             "correlations.sum() / num_spins"), "uniform pattern"),
+            "neighbours": (swap("** np.abs(i[:, None] - i)", "** np.abs(i[:, None] - i) * "
+                                "(np.abs(i[:, None] - i) < 2)"), "Only neighbours"),
+            "K for tanh K": (swap("np.tanh(coupling) **", "(coupling + 0.0) **"), "tanh K belongs"),
+            "smallest": (swap("[-1]", "[0]"), "smallest eigenvalue"),
+            "without the cost": (swap("(correlations)[-1]", "(correlations)[-1] - 1"), "Γ − 1"),
+            "long chain": (swap("np.linalg.eigvalsh(correlations)[-1]",
+                                "np.exp(2 * np.abs(coupling))"), "long chain"),
+            "square": (swap("[-1]", "[-1] ** 2"), "square of the ratio"),
+            "over N": (swap("[-1]", "[-1] / num_spins"), "number of spins"),
+            "one N": (swap("np.arange(num_spins)", "np.arange(6)"), None),
+            "ferromagnet": (swap('"alternating"', '"uniform"'), "another one"),
+            "other word": (swap('"alternating"', '"staggered"'), "must be one of"),
         },
     ),
-    "steps-to-wake": Planted(
+    "paired-seeds": Planted(
         base="""
-def growth(data_var, noise_var):
-    gain = data_var / noise_var
-    return np.linalg.eigvalsh([[-1 / noise_var, gain], [gain, -data_var]]).max()
+def gain(constant, recipe):
+    n, difference = len(constant), constant - recipe
+    unpaired = np.sqrt((np.var(constant, ddof=1) + np.var(recipe, ddof=1)) / n)
+    return difference.mean(), np.std(difference, ddof=1) / np.sqrt(n), unpaired
 
 
-def steps_to_wake(data_var, noise_var):
-    w, v, log_s, step = 0.01, 0.01, 0.0, 0
-    while 0.5 * (v**2 * data_var + math.exp(log_s) - 1 - log_s) <= 0.03 and step < 1000:
-        s = math.exp(log_s)
-        error = data_var * (1 - w * v) / noise_var
-        slopes = v * error - w * s / noise_var, w * error - v * data_var
-        log_s = log_s + 0.1 * (1 - s - w**2 * s / noise_var) / 2
-        w, v, step = w + 0.1 * slopes[0], v + 0.1 * slopes[1], step + 1
-    return step
-
-
-print("lambda, r, updates, r times updates")
-for ratio in ("0.9", "1.1", "1.2", "1.5", "2", "3"):
-    print(f"{ratio:>6} {growth(float(ratio), 1):7.3f} {steps_to_wake(float(ratio), 1):5} "
-          f"{growth(float(ratio), 1) * steps_to_wake(float(ratio), 1):7.1f}")
+constant = np.array([49.9, 48.3, 50.2, 47.7, 49.5, 48.0])
+recipe = np.array([49.4, 47.9, 49.6, 47.4, 48.9, 47.6])
+mean_gain, paired, unpaired = gain(constant, recipe)
+verdict, z = "better", mean_gain / paired
 """,
         right=[
             """
-def growth(data_var, noise_var):
-    trace = -(1 / noise_var + data_var)
-    det = data_var / noise_var * (1 - data_var / noise_var)
-    return trace / 2 + math.sqrt(trace**2 / 4 - det)
+from scipy.stats import sem
+def gain(constant, recipe):
+    difference = constant - recipe
+    return np.mean(difference), sem(difference), np.hypot(sem(constant), sem(recipe))
 
-
-def steps_to_wake(data_var, noise_var):
-    theta, count = np.array([0.01, 0.01, 0.0]), 0
-    while count < 1000:
-        w, v, log_s = theta
-        s = np.exp(log_s)
-        if v**2 * data_var + s - 1 - log_s > 0.06:
-            break
-        theta = theta + 0.1 * np.array([
-            (data_var * v * (1 - w * v) - w * s) / noise_var,
-            data_var * (w * (1 - w * v) / noise_var - v),
-            0.5 - 0.5 * s * (1 + w**2 / noise_var),
-        ])
-        count += 1
-    return count
+verdict, z = "better", 9.44
 """,
             """
 import torch
-def elbo(theta, data_var, noise_var):
-    w, v, log_s = theta
-    s = torch.exp(log_s)
-    kl = 0.5 * (v**2 * data_var + s - 1 - log_s)
-    return -(data_var * (1 - w * v) ** 2 + w**2 * s) / (2 * noise_var) - kl, kl
+def gain(constant, recipe):
+    difference = constant - recipe
+    n = len(difference)
+    return [difference.mean(), difference.std() / n**0.5,
+            torch.sqrt((constant.var() + recipe.var()) / n)]
 
-
-def growth(data_var, noise_var):
-    zero = torch.zeros(3, dtype=torch.float64)
-    matrix = torch.func.hessian(lambda theta: elbo(theta, data_var, noise_var)[0])(zero)
-    return torch.linalg.eigvalsh(matrix[:2, :2])[-1]
-
-
-def steps_to_wake(data_var, noise_var):
-    theta = torch.tensor([0.01, 0.01, 0.0])
-    for step in range(1000):
-        theta.requires_grad_()
-        value, kl = elbo(theta, data_var, noise_var)
-        if kl > 0.03:
-            return step
-        theta = theta.detach() + 0.1 * torch.autograd.grad(value, theta)[0]
-    return 1000
-
-
-growth(2.0, 1.0)  # loads torch.func
+verdict = "better"
+z = 0.466667 / 0.049441
 """,
         ],
         wrong={
-            "other eigenvalue": (swap(".max()", ".min()"),
-                                 "other eigenvalue"),
-            "criterion": (swap("return np.linalg", "return gain - 1\n    return np.linalg"),
-                          "criterion"),
-            "half": (swap("return np.linalg", "return 0.5 * np.linalg"), "half of the eigenvalue"),
-            "no KL": (swap("[gain, -data_var]", "[gain, 0]"), "the encoder pays"),
-            "no noise": (swap("[[-1 / noise_var,", "[[0,"), "the decoder pays"),
-            "half the mixed derivative": (swap("data_var / noise_var\n",
-                                               "data_var / noise_var / 2\n"), "mixed derivative"),
-            "noise_var as sigma": (swap("-1 / noise_var", "-1 / noise_var**2",
-                                        "gain = data_var / noise_var",
-                                        "gain = data_var / noise_var**2"), "taken for σ"),
-            "descent": (swap("+ 0.1 *", "- 0.1 *"), "descent"),
-            "in turn": (swap("w * error - v * data_var",
-                             "(w + 0.1 * (v * error - w * s / noise_var)) * data_var * (1 - (w + "
-                             "0.1 * (v * error - w * s / noise_var)) * v) / noise_var "
-                             "- v * data_var"), "one after the other"),
-            "no half in the KL": (swap("0.5 * (v**2", "(v**2"), "½ is missing"),
-            "no KL in the slope": (swap("w * error - v * data_var", "w * error"),
-                                   "missing in the slope of v"),
-            "no noise in the slope": (swap("v * error - w * s / noise_var", "v * error"),
-                                      "slope of w"),
-            "s fixed": (swap("log_s = log_s +", "log_s = log_s + 0 *"), "never updated"),
-            "one too many": (swap("return step", "return step + (step < 1000)"), "one too many"),
-            "one too few": (swap("return step", "return step - (step < 1000)"), "one too few"),
+            "sign": (swap("return difference.mean()", "return -difference.mean()"),
+                     "sign of the gain"),
+            "errors exchanged": (swap("np.std(difference, ddof=1) / np.sqrt(n), unpaired",
+                                      "unpaired, np.std(difference, ddof=1) / np.sqrt(n)"),
+                                 "errors are exchanged"),
+            "standard deviations": (swap(" / np.sqrt(n), unpaired", ", unpaired * np.sqrt(n)"),
+                                    "smaller by √n"),
+            "divided by n": (swap("ddof=1", "ddof=0"), "n − 1"),
+            "errors added": (swap("return difference", "unpaired = (np.std(constant, ddof=1) + "
+                                  "np.std(recipe, ddof=1)) / np.sqrt(n)\n    return difference"),
+                             "variances add"),
+            "average variance": (swap("ddof=1)) / n)", "ddof=1)) / 2 / n)"), "they add"),
+            "squares": (swap("np.std(difference, ddof=1) / np.sqrt(n), unpaired",
+                             "np.var(difference, ddof=1) / n, unpaired**2"), "squares"),
+            "unpaired z": (swap("mean_gain / paired", "mean_gain / unpaired"),
+                           "the seeds are the same"),
+            "negative z": (swap("mean_gain / paired", "-mean_gain / paired"), "sign is reversed"),
+            "standard deviations for z": (swap("mean_gain / paired",
+                                               "mean_gain / paired / math.sqrt(6)"),
+                                          "not in standard errors"),
+            "cannot tell": (swap('"better"', '"cannot tell"'), "does not fit"),
+            "other word": (swap('"better"', '"significant"'), "must be one of"),
         },
     ),
 }
