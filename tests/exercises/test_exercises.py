@@ -29,6 +29,7 @@ from planted import (
     how_good,
     kl_divergence,
     latent_variables,
+    linear_vae,
     parameterisations,
     scores,
     two_frameworks,
@@ -48,7 +49,7 @@ each_chapter = pytest.mark.parametrize(
                 for name in WITH_EXERCISES], scope="module")
 PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
     collapse, conditional, digits, elbo, gradients, hierarchical, how_good, kl_divergence,
-    latent_variables, parameterisations, scores, two_frameworks, vae_keras, vae_torch)}
+    latent_variables, linear_vae, parameterisations, scores, two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
     "raises": "def {f}(*a, **k):\n    raise KeyError('no')",
     "exits": "def {f}(*a, **k):\n    raise SystemExit",

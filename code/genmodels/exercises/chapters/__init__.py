@@ -29,6 +29,8 @@ def tests_of(chapter: str) -> ModuleType:
             import genmodels.exercises.chapters.two_frameworks as tests
         case "collapse":
             import genmodels.exercises.chapters.collapse as tests
+        case "linear_vae":
+            import genmodels.exercises.chapters.linear_vae as tests
         case "how_good":
             import genmodels.exercises.chapters.how_good as tests
         case "conditional":
