@@ -125,13 +125,13 @@ REASONS: dict[tuple[str, str], str] = {
     ("collapse", "found == uphill"): "fails when the used directions are counted as unused",
     ("elbo", "cell 10: cell, line 1: 0.2 * np.eye"): "the width of the mixture on both sides",
     ("collapse", "np.abs(distances[-1]).max()"): "fails after 100 steps of cell 43",
-    ("how_good", "cell 59: linear_gaussian.LinearGaussian.mean_field"):
+    ("comparing", "cell 59: linear_gaussian.LinearGaussian.mean_field"):
         "the prediction holds for a diagonal Q of any width",
-    ("how_good", "cell 64: coverage: axis"): "the error is checked in cell 59, which refuses it",
-    ("how_good", "- noise @ np.linalg.cholesky(cov).T"):
+    ("comparing", "cell 64: coverage: axis"): "the error is checked in cell 59, which refuses it",
+    ("comparing", "- noise @ np.linalg.cholesky(cov).T"):
         "minus normal noise of mean 0 has the same distribution as plus",
-    ("how_good", "ranks.mean() > 0.8 * L"): "fails when larger ones are counted",
-    ("how_good", "rank_p_value(ranks) < 6e-07 and"): "fails when larger ones are counted",
+    ("comparing", "ranks.mean() > 0.8 * R"): "fails when larger ones are counted",
+    ("comparing", "rank_p_value(ranks) < 6e-07 and"): "fails when larger ones are counted",
     ("conditional", "mean - grid @"): "the grid of nodes and weights is symmetric",
     ("conditional", "cell 13: gauss_hermite: "): "a factor of both bounds; cell 11 refuses it",
     ("conditional", "cell 13: gaussian.kl_divergence: "):
@@ -142,18 +142,17 @@ REASONS: dict[tuple[str, str], str] = {
     ("conditional", "cell 44: cell, line 1: index"): "one example more, which is not looked at",
     ("conditional", "cell 45: one_hot: "): "the same labels on both sides",
     ("conditional", "cell 63: log_bernoulli: "): "the same log-likelihood in both coordinates",
-    ("how_good", "cell 43: bound: axis"): "the mean over all, in any order; cell 5 refuses it",
-    ("how_good", "cell 55: bounds.importance_weighted_bound: axis"):
+    ("bounds", "bounds.importance_weighted_bound: axis"):
         "one group: the mean over x stays, only its error moves; the unit tests have each x",
-    ("how_good", "cell 23: gaussian._log_det: "):
+    ("bounds", "cell 23: gaussian._log_det: "):
         "a constant of log w, which its normalisation cancels",
-    ("how_good", "np.linalg.eigvalsh("): "fails when cell 2 makes the encoder narrow, 0.5 for 1.3",
-    ("how_good", "torch.equal(again, black_or_white)"): "fails for another seed",
-    ("how_good", "-last['mean'] > published[name]"):
+    ("bounds", "np.linalg.eigvalsh("): "fails when cell 2 makes the encoder narrow, 0.5 for 1.3",
+    ("bounds", "torch.equal(again, black_or_white)"): "fails for another seed",
+    ("comparing", "-last['mean'] > published[name]"):
         "fails when a published figure is 10 nats more",
-    ("how_good", "curve['vae-1'][1] > "): "fails when vae-1 and iwae-50 are exchanged",
-    ("how_good", "curve['vae-1'][5000] < "): "fails when vae-1 and iwae-50 are exchanged",
-    ("how_good", "rows[2][-1].mean() > rows[0]"):
+    ("bounds", "curve['vae-1'][1] > "): "fails when vae-1 and iwae-50 are exchanged",
+    ("bounds", "curve['vae-1'][5000] < "): "fails when vae-1 and iwae-50 are exchanged",
+    ("comparing", "rows[2][-1].mean() > rows[0]"):
         "fails when the first model takes the third's place",
     **{("hierarchical", f"cell {cell}: diffusion.NoiseSchedule.{make}:"): SCHEDULE
        for cell in (15, 23, 25, 33, 37, 51, 61) for make in ("linear", "cosine")},

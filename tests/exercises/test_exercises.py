@@ -20,13 +20,14 @@ import pytest
 import torch
 from planted import (
     Swap,
+    bounds,
     collapse,
+    comparing,
     conditional,
     digits,
     elbo,
     gradients,
     hierarchical,
-    how_good,
     kl_divergence,
     latent_variables,
     linear_vae,
@@ -48,7 +49,7 @@ each_chapter = pytest.mark.parametrize(
     "chapter", [pytest.param(name, marks=pytest.mark.keras) if name == "vae_keras" else name
                 for name in WITH_EXERCISES], scope="module")
 PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
-    collapse, conditional, digits, elbo, gradients, hierarchical, how_good, kl_divergence,
+    bounds, collapse, comparing, conditional, digits, elbo, gradients, hierarchical, kl_divergence,
     latent_variables, linear_vae, parameterisations, scores, two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
     "raises": "def {f}(*a, **k):\n    raise KeyError('no')",

@@ -187,7 +187,7 @@ def test_a_checkpoint_of_another_run(folder, changes, message):
 
 def test_a_checkpoint_of_another_model(folder):
     for model in (make(vae_torch, latent_dim=3), make(vae_torch).double()):
-        with pytest.raises(ValueError, match="one of this (run|model), with "):
+        with pytest.raises(ValueError, match=r"one of this (run|model), with "):
             vae_torch.fit(model, X, checkpoint=folder, **RUN)
     with pytest.raises(ValueError, match="with model=UNet, got model=MLPVAE"):
         unet_torch.fit(unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0), X, checkpoint=folder,

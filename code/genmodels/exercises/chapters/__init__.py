@@ -31,8 +31,10 @@ def tests_of(chapter: str) -> ModuleType:
             import genmodels.exercises.chapters.collapse as tests
         case "linear_vae":
             import genmodels.exercises.chapters.linear_vae as tests
-        case "how_good":
-            import genmodels.exercises.chapters.how_good as tests
+        case "bounds":
+            import genmodels.exercises.chapters.bounds as tests
+        case "comparing":
+            import genmodels.exercises.chapters.comparing as tests
         case "conditional":
             import genmodels.exercises.chapters.conditional as tests
         case "hierarchical":
