@@ -33,7 +33,7 @@ BY_CHAPTER = {
                  "held-out-variance", "missed-mode"),
     "conditional": ("conditional-bound", "unseen-half", "digit-without-label", "draw-answers",
                     "regression-loses"),
-    "hierarchical": ("two-layer-elbo", "forward-jump", "posterior-any-step",
+    "hierarchical": ("chain-work", "noise-too-fast", "posterior-any-step",
                      "denoising-sum-estimate", "ancestral-width"),
     "parameterisations": ("predictions-from-v", "denoiser-of-a-data-set", "second-order-tweedie",
                           "continuous-time-weights", "spread-the-times"),
