@@ -35,7 +35,7 @@ BY_CHAPTER = {
                     "regression-loses"),
     "hierarchical": ("chain-work", "noise-too-fast", "posterior-any-step",
                      "denoising-sum-estimate", "ancestral-width"),
-    "parameterisations": ("predictions-from-v", "denoiser-of-a-data-set", "second-order-tweedie",
+    "parameterisations": ("hidden-weights", "denoiser-of-a-data-set", "second-order-tweedie",
                           "continuous-time-weights", "spread-the-times"),
     "digits": ("batch-simple-loss", "drop-labels", "elbo-bits", "ddim-sampler", "frechet-floor"),
     "scores": ("mixture-noisy-score", "langevin-step-bias", "reverse-drift-eta",
