@@ -1,149 +1,121 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "two-layer-elbo": Planted(
+    "chain-work": Planted(
         base="""
-def chain_elbo(x, decoder, encoder):
-    a1, v1, a0, v0 = decoder
-    b1, u1, b2, u2 = encoder
-    square = (b1 * x) ** 2 + u1  # E[h_1²]
-    data = -0.5 * (np.log(2 * np.pi * v0) + (((1 - a0 * b1) * x) ** 2 + a0**2 * u1) / v0)
-    step = -0.5 * (np.log(2 * np.pi * v1) + ((1 - a1 * b2) ** 2 * square + a1**2 * u2) / v1)
-    prior = -0.5 * (np.log(2 * np.pi) + b2**2 * square + u2)
-    entropy = 0.5 * np.log(2 * np.pi * np.e * u1) + 0.5 * np.log(2 * np.pi * np.e * u2)
-    return data + step + prior + entropy
+def free_energy(work):
+    least = np.min(work)
+    jarzynski = least - np.log(np.mean(np.exp(least - work)))
+    return jarzynski, np.mean(work), np.mean(work) - np.var(work, ddof=1) / 2
+
+
+closest = "near equilibrium"
 """,
         right=[
             """
-from scipy.stats import norm
-def chain_elbo(x, decoder, encoder):
-    (a1, v1, a0, v0), (b1, u1, b2, u2) = decoder, encoder
-    elbo = []
-    for value in x:
-        m1, m2 = b1 * value, b2 * b1 * value
-        s1, s2, cross = u1, b2**2 * u1 + u2, b2 * u1
-        total = norm.logpdf(value, a0 * m1, v0**0.5) - a0**2 * s1 / (2 * v0)
-        total += norm.logpdf(m1, a1 * m2, v1**0.5)
-        total -= (s1 + a1**2 * s2 - 2 * a1 * cross) / (2 * v1)
-        total += norm.logpdf(m2) - s2 / 2
-        elbo.append(total + norm.entropy(0, u1**0.5) + norm.entropy(0, u2**0.5))
-    return elbo
+from scipy.special import logsumexp
+closest = "near equilibrium"
+def free_energy(work):
+    n, mean = len(work), sum(work) / len(work)
+    variance = sum((w - mean) ** 2 for w in work) / (n - 1)
+    return [-logsumexp(-work, b=1 / n), mean, mean - variance / 2]
 """,
             """
 import torch
-def chain_elbo(x, decoder, encoder):
-    a1, v1, a0, v0 = (torch.tensor(value, dtype=torch.float64) for value in decoder)
-    b1, u1, b2, u2 = (torch.tensor(value, dtype=torch.float64) for value in encoder)
-    mix = torch.stack([torch.stack([torch.sqrt(v1), a1, 0 * a1]),
-                       torch.stack([0 * a1, 1 + 0 * a1, 0 * a1]),
-                       torch.stack([a0 * torch.sqrt(v1), a0 * a1, torch.sqrt(v0)])])
-    cov = mix @ mix.T
-    gain = cov[:2, 2] / cov[2, 2]
-    posterior = cov[:2, :2] - gain[:, None] * cov[2, :2]
-    up = torch.stack([torch.stack([torch.sqrt(u1), 0 * u1]),
-                      torch.stack([b2 * torch.sqrt(u1), torch.sqrt(u2)])])
-    normal = torch.distributions.MultivariateNormal
-    q = normal(x[:, None] * torch.stack([b1, b2 * b1]), scale_tril=up)
-    p = normal(x[:, None] * gain, posterior)
-    log_p = torch.distributions.Normal(0.0, torch.sqrt(cov[2, 2])).log_prob(x)
-    return log_p - torch.distributions.kl_divergence(q, p)
+def free_energy(work):
+    log_mean = torch.logsumexp(-work, dim=0) - torch.log(torch.tensor(len(work)))
+    return -log_mean, work.mean(), work.mean() - work.var() / 2
+closest = "near equilibrium"
 """,
-            swap("np.log(2 * np.pi * v0)", "np.log(2 * np.pi) + np.log(v0)"),
         ],
         wrong={
-            "sign of the encoder's terms": (swap("+ entropy", "- entropy"), "wrong sign"),
-            "no encoder": (swap(" + entropy", ""), "terms of the encoder are missing"),
-            "no upper encoder": (swap(" + 0.5 * np.log(2 * np.pi * np.e * u2)", ""),
-                                 "Q(h_2|h_1) is missing"),
-            "no lower encoder": (swap("0.5 * np.log(2 * np.pi * np.e * u1) + ", ""),
-                                 "Q(h_1|x) is missing"),
-            "no prior": (swap(" + prior", ""), "prior p(h_2) is missing"),
-            "no middle": (swap(" + step", ""), "p(h_1|h_2) is missing"),
-            "a loss": (swap("return data + step + prior + entropy",
-                            "return -(data + step + prior + entropy)"), "−ELBO"),
-            "at the means": (swap(" + u1  #", "  #", " + a0**2 * u1", "", " + a1**2 * u2", "",
-                                  "square + u2)", "square)"), "puts the means"),
-            "log p": ("""
-from scipy.stats import norm
-def chain_elbo(x, decoder, encoder):
-    a1, v1, a0, v0 = decoder
-    return norm.logpdf(x, 0, np.sqrt(a0**2 * (a1**2 + v1) + v0))
-""", "This is log p(x)"),
-            "entropy without e": (swap(" * np.e", ""), "too small by ½ each"),
-            "no log 2π in p": (swap("np.log(2 * np.pi * v", "np.log(v",
-                                    "np.log(2 * np.pi) + ", ""), "Three summands"),
-            "no log 2π": (swap("np.log(2 * np.pi * np.e * u1)", "(np.log(u1) + 1)",
-                               "np.log(2 * np.pi * np.e * u2)", "(np.log(u2) + 1)",
-                               "np.log(2 * np.pi * v", "np.log(v", "np.log(2 * np.pi) + ", ""),
-                          "A summand ½ log 2π is missing"),
-            "variances for deviations": (swap("u2 = encoder", "u2 = encoder; "
-                                              "v0, v1, u1, u2 = v0**2, v1**2, u1**2, u2**2"),
-                                         "for standard deviations"),
-            "independent": (swap("(1 - a1 * b2) ** 2 * square + a1**2 * u2",
-                                 "u1 + a1**2 * (b2**2 * u1 + u2)"
-                                 " + ((1 - a1 * b2) * b1 * x) ** 2"), "were independent"),
-            "sum of the examples": (swap("prior + entropy", "prior + entropy).sum()",
-                                         "return data", "return (data"), "sum over the examples"),
-            "no half in the prior": (swap("prior = -0.5", "prior = -1.0"), None),
+            "log p": (swap("jarzynski = least", "jarzynski = -least", "- np.log(np.mean",
+                           "+ np.log(np.mean"), "other sign"),
+            "sum of the weights": (swap("np.log(np.mean(", "np.log(np.sum("),
+                                   "where their mean belongs"),
+            "exponent": (swap("least - np.log(np.mean(np.exp(least - work)))",
+                              "np.max(work) + np.log(np.mean(np.exp(work - np.max(work))))"),
+                         "averages exp(+W)"),
+            "mean of the logarithms": (swap("return jarzynski", "return np.mean(work)"),
+                                       "not the mean of the logarithms"),
+            "smallest work": (swap("return jarzynski", "return least"), "smallest work"),
+            "overflow": (swap("np.min(work)", "0.0"), "inf"),
+            "no logarithm": (swap("return jarzynski", "return np.exp(-jarzynski)"),
+                             "minus its logarithm"),
+            "the ELBO": (swap("jarzynski, np.mean(work),", "jarzynski, -np.mean(work),"),
+                         "minus the mean work"),
+            "dissipated work": (swap("jarzynski, np.mean(work),",
+                                     "jarzynski, np.mean(work) - jarzynski,"),
+                                "difference of the first two"),
+            "median": (swap("jarzynski, np.mean(work),", "jarzynski, np.median(work),"), "median"),
+            "sum": (swap("jarzynski, np.mean(work),", "jarzynski, np.sum(work),"),
+                    "sum of the works"),
+            "sign of the variance": (swap("- np.var", "+ np.var"), "sign of the variance"),
+            "no half": (swap("ddof=1) / 2", "ddof=1)"), "½ is missing"),
+            "deviation": (swap("np.var(work", "np.std(work"), "standard deviation where"),
+            "biased variance": (swap(", ddof=1", ""), "n in its denominator"),
+            "half the variance": (swap("np.mean(work) - np.var(work, ddof=1)",
+                                       "np.var(work, ddof=1)"), "subtract it from the mean work"),
+            "from Jarzynski": (swap("np.mean(work) - np.var", "jarzynski - np.var"),
+                               "belongs to the mean work"),
+            "two results": (swap(", np.mean(work) - np.var(work, ddof=1) / 2", ""), "3 results"),
+            "trusts the equality": (swap('"near equilibrium"', '"jarzynski"'),
+                                    "another one was closer"),
+            "trusts the bound": (swap('"near equilibrium"', '"mean work"'),
+                                 "another one was closer"),
+            "another word": (swap('"near equilibrium"', '"the third"'), "must be one of"),
         },
     ),
-    "forward-jump": Planted(
+    "noise-too-fast": Planted(
         base="""
-def forward_jump(x0, noise, t, alphas):
-    alpha_bar = np.cumprod(alphas)[t - 1][:, None]
-    return np.sqrt(alpha_bar) * x0 + np.sqrt(1 - alpha_bar) * noise
+def program_snr(alphas):
+    left = np.cumprod(np.cumprod(alphas))  # the share of the data after each pass
+    return left / (1 - left)
+
+
+reveals = "correlation"
 """,
         right=[
             """
-def forward_jump(x0, noise, t, alphas):
-    result = []
-    for i in range(len(x0)):
-        x = 0.0
-        level = 1.0
-        for step in range(t[i]):
-            level = level * alphas[step]
-        result.append(level**0.5 * x0[i] + (1 - level) ** 0.5 * noise[i])
-    return np.array(result)
+reveals = "correlation"
+def program_snr(alphas):
+    result, share, level = [], 1.0, 1.0
+    for alpha in alphas:
+        level = level * alpha
+        share = share * level
+        result.append(1 / (1 / share - 1))
+    return result
 """,
             """
 import torch
-def forward_jump(x0, noise, t, alphas):
-    log_alpha_bar = torch.cat([torch.zeros(1), torch.log(alphas.float()).cumsum(dim=0)])
-    level = torch.exp(log_alpha_bar)[t].unsqueeze(1)
-    return level.sqrt() * x0.float() + (1 - level).sqrt() * noise.float()
-""",
-            swap("np.cumprod(alphas)[t - 1]", "np.array([np.prod(alphas[:i]) for i in t])"),
-            """
-import torch
-def forward_jump(x0, noise, t, alphas):
-    rows = []
-    for i, time in enumerate(t):
-        level = torch.prod(alphas[:int(time)]).requires_grad_()
-        rows.append(torch.sqrt(level) * x0[i] + torch.sqrt(1 - level) * noise[i])
-    return rows
+reveals = "correlation"
+def program_snr(alphas):
+    powers = torch.arange(len(alphas), 0, -1)
+    left = [torch.prod(alphas[:t] ** powers[-t:]) for t in range(1, len(alphas) + 1)]
+    return torch.stack(left) / (1 - torch.stack(left))
 """,
         ],
         wrong={
-            "alpha for alpha bar": (swap("np.cumprod(alphas)", "alphas"), "of the last step alone"),
-            "off by one": (swap("[t - 1]", "[np.minimum(t, len(alphas) - 1)]"), "x_{t+1}"),
-            "off by one, out of the array": (swap("[t - 1]", "[t]"), "x_{t+1}"),
-            "off by one, early": (swap("np.cumprod(alphas)", "np.append(1, np.cumprod(alphas))"),
-                                  "x_{t−1}"),
-            "no roots": (swap("np.sqrt", ""), "Both roots"),
-            "no root of the noise": (swap("np.sqrt(1 - alpha_bar)", "(1 - alpha_bar)"),
-                                     "needs a standard deviation"),
-            "no root of the data": (swap("np.sqrt(alpha_bar)", "alpha_bar"), "data's factor"),
-            "exchanged": (swap("np.sqrt(alpha_bar) * x0 + np.sqrt(1 - alpha_bar) * noise",
-                               "np.sqrt(alpha_bar) * noise + np.sqrt(1 - alpha_bar) * x0"),
-                          "exchanged"),
-            "noise of the last step": (swap("np.sqrt(1 - alpha_bar)",
-                                            "np.sqrt(1 - alphas[t - 1])[:, None]"),
-                                       "last step alone is added"),
-            "sum for product": (swap("np.cumprod", "np.cumsum"), None),
-            "no axis": (swap("[:, None]", ""), None),
-            "first time for all": (swap("[t - 1]", "[t * 0 + t[0] - 1]"), "of the first one"),
-            "product of all": (swap("np.cumprod(alphas)[t - 1]", "np.prod(alphas) + 0 * t"), None),
-            "no noise": (swap(" + np.sqrt(1 - alpha_bar) * noise", ""), "without noise"),
+            "of (D1)": (swap("np.cumprod(np.cumprod(alphas))", "np.cumprod(alphas)"),
+                        "that (D1) asks for"),
+            "single steps": (swap("np.cumprod(np.cumprod(alphas))", "alphas"),
+                             "each step alone"),
+            "amplitudes": (swap("return left / (1 - left)", "return np.sqrt(left / (1 - left))"),
+                           "its square"),
+            "one root": (swap("return left /", "return np.sqrt(left) /"), "root of a product"),
+            "share": (swap(" / (1 - left)", ""), "divides it by the rest"),
+            "logarithm": (swap("return left / (1 - left)", "return np.log(left / (1 - left))"),
+                          "log SNR"),
+            "upside down": (swap("return left / (1 - left)", "return (1 - left) / left"),
+                            "noise-to-signal"),
+            "last": (swap("/ (1 - left)", "/ (1 - left))[-1]", "return left", "return (left"),
+                     "after the last pass"),
+            "noise of the last pass": (swap("(1 - left)", "(1 - np.cumprod(alphas))"),
+                                       "Only the noise"),
+            "variance reveals": (swap('"correlation"', '"variance"'), "knows x_0"),
+            "mean reveals": (swap('"correlation"', '"mean"'), "knows x_0"),
+            "another word": (swap('"correlation"', '"all"'), "must be one of"),
+            "sum": (swap("np.cumprod(np.cumprod(alphas))", "np.cumsum(alphas) / 10"), None),
         },
     ),
     "posterior-any-step": Planted(
@@ -282,7 +254,7 @@ def sample(num_steps, wide, rng):
 
 prediction = "narrower"
 print("variance / C for T in", COUNTS)
-print("σ_t²:   ", [f"{sample(num_steps, False, rng).var() / C:.3f}" for num_steps in COUNTS])
+print("β̃_t:   ", [f"{sample(num_steps, False, rng).var() / C:.3f}" for num_steps in COUNTS])
 print("1 − α_t:", [f"{sample(num_steps, True, rng).var() / C:.3f}" for num_steps in COUNTS])
 """,
         right=[
@@ -329,7 +301,7 @@ prediction = "narrower"
             "begins at T - 1": (swap("range(num_steps, 0, -1)", "range(num_steps - 1, 0, -1)"),
                                 "first step is missing"),
             "no noise at t = 2": (swap("t > 1", "t > 2"), "at t = 2"),
-            "exchanged": (swap("if wide", "if not wide"), "wide = False σ_t² is asked"),
+            "exchanged": (swap("if wide", "if not wide"), "wide = False β̃_t is asked"),
             "only the small variance": (swap("if wide", "if False"), "True 1 − α_t is asked"),
             "divided": (swap("return x", "return x / C"), "divided by C"),
             "the variance": (swap("return x", "return x.var() / C"), "one number for each"),

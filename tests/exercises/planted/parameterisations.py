@@ -7,60 +7,80 @@ def spread(*texts: str) -> Swap:
 
 
 PLANTED = {
-    "predictions-from-v": Planted(
+    "hidden-weights": Planted(
         base="""
-def from_v(v, xt, alpha_bar):
-    a, s = np.sqrt(alpha_bar)[:, None], np.sqrt(1 - alpha_bar)[:, None]
-    noise = s * xt + a * v
-    return a * xt - s * v, noise, -noise / s
+def share_above(level, output):
+    flat, steep = FIRST - level, np.exp(-level) - np.exp(-FIRST)  # ∫ dλ, ∫ e^{−λ} dλ
+    all_flat, all_steep = FIRST - LAST, np.exp(-LAST) - np.exp(-FIRST)
+    if output == "x0":
+        return steep / all_steep
+    if output == "noise":
+        return flat / all_flat
+    return (flat + steep) / (all_flat + all_steep)
+
+
+neglects = "x0"
 """,
         right=[
             """
-def from_v(v, xt, alpha_bar):
-    x0, noise, score = np.empty_like(v), np.empty_like(v), np.empty_like(v)
-    for i, level in enumerate(alpha_bar):
-        x0[i] = level**0.5 * xt[i] - (1 - level) ** 0.5 * v[i]
-        noise[i] = (xt[i] - level**0.5 * x0[i]) / (1 - level) ** 0.5
-        score[i] = (level**0.5 * x0[i] - xt[i]) / (1 - level)
-    return x0, noise, score
+from scipy.integrate import quad
+neglects = "x0"
+def share_above(level, output):
+    weight = {"x0": lambda at: np.exp(-at), "noise": lambda at: 1.0,
+              "v": lambda at: 1 / (1 / (1 + np.exp(-at)))}[output]
+    below, above = (quad(weight, *ends, epsrel=1e-10)[0]
+                    for ends in ((LAST, level), (level, FIRST)))
+    return [above / (below + above)]
 """,
             """
 import torch
-def from_v(v, xt, alpha_bar):
-    v, xt, level = v.float(), xt.float(), alpha_bar.float().unsqueeze(1)
-    angle = torch.arccos(level.sqrt())
-    x0 = torch.cos(angle) * xt - torch.sin(angle) * v
-    noise = torch.sin(angle) * xt + torch.cos(angle) * v
-    return x0, noise, -noise / torch.sin(angle)
+neglects = "x0"
+def share_above(level, output):
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    def integral(low):
+        at = torch.tensor(low + (FIRST - low) * (nodes + 1) / 2)
+        ratio = {"x0": torch.exp(-at), "noise": 0 * at + 1, "v": 1 / torch.sigmoid(at)}[output]
+        return (FIRST - low) / 2 * (torch.tensor(weights) * ratio).sum()
+    return integral(level) / integral(LAST)
 """,
-            """
-import tensorflow as tf
-def from_v(v, xt, alpha_bar):
-    a, s = tf.sqrt(alpha_bar)[:, None], tf.sqrt(1 - alpha_bar)[:, None]
-    return a * xt - s * v, s * xt + a * v, -xt - a / s * v
-""",
-            swap("return a * xt - s * v, noise, -noise / s",
-                 "return [a * xt - s * v, list(noise), list(-noise / s)]"),
         ],
         wrong={
-            "sign in x0": (swap("a * xt - s * v", "a * xt + s * v"), "sign of v is wrong"),
-            "sign in the noise": (swap("s * xt + a * v", "s * xt - a * v"), "sign of v is wrong"),
-            "sign of the score": (swap("-noise", "noise"), "sign is wrong"),
-            "no roots": (swap("np.sqrt", ""), "Roots are missing"),
-            "exchanged": (swap("a, s =", "s, a ="), "exchanged"),
-            "score with the variance": (swap("-noise / s", "-noise / s**2"), "a root is missing"),
-            "score is minus the noise": (swap("-noise / s", "-noise"), "factor of the noise level"),
-            "score times s": (swap("-noise / s", "-noise * s"), "should divide"),
-            "v taken for the noise": (swap("a * xt - s * v", "(xt - s * v) / a"),
-                                      "takes v for the noise"),
-            "other order": (swap("a * xt - s * v, noise", "noise, a * xt - s * v"),
-                            "order is x_0"),
-            "levels along the components": (swap("[:, None]", ""), None),
-            "two results": (swap(", -noise / s", ""), "3 results"),
+            "below": (swap("flat, steep = FIRST - level, np.exp(-level) - np.exp(-FIRST)",
+                           "flat, steep = level - LAST, np.exp(-LAST) - np.exp(-level)"),
+                      "fraction below"),
+            "inverted": ("""
+def share_above(level, output):
+    at = np.linspace(LAST, FIRST, 1_400_001)
+    ratio = {"x0": np.exp(at), "noise": 1 + 0 * at, "v": 1 / (1 + np.exp(-at))}[output]
+    part = at >= level - 1e-9
+    return np.trapezoid(ratio[part], at[part]) / np.trapezoid(ratio, at)
+neglects = "x0"
+""", "upside down"),
+            "the weight": ("""
+def share_above(level, output):
+    return {"x0": np.exp(-level), "noise": 1.0, "v": 1 + np.exp(-level)}[output]
+neglects = "x0"
+""", "weight itself"),
+            "not squared": (swap("np.exp(-level) - np.exp(-FIRST)",
+                                 "np.exp(-level / 2) - np.exp(-FIRST / 2)",
+                                 "np.exp(-LAST) - np.exp(-FIRST)",
+                                 "np.exp(-LAST / 2) - np.exp(-FIRST / 2)"), "square of the factor"),
+            "v with the other sign": (swap(
+                "return (flat + steep) / (all_flat + all_steep)",
+                "return (flat + np.exp(FIRST) - np.exp(level))"
+                " / (all_flat + np.exp(FIRST) - np.exp(LAST))"), "where e^{−λ} belongs"),
+            "v as x0": (swap('output == "x0"', 'output != "noise"'), "of x_0, for v"),
+            "all even": (swap('output == "noise"', "True", 'output == "x0"', "False"),
+                         "even weight"),
+            "not a share": (swap("steep / all_steep", "steep"), None),
+            "names noise": (swap('neglects = "x0"', 'neglects = "noise"'), "does not have the"),
+            "names v": (swap('neglects = "x0"', 'neglects = "v"'), "does not have the"),
+            "names the score": (swap('neglects = "x0"', 'neglects = "score"'), "must be one of"),
         },
     ),
     "denoiser-of-a-data-set": Planted(
         base="""
+makes = "copies"
 def best_denoiser(xt, data, alpha_bar):
     offsets = xt[:, None, :] - np.sqrt(alpha_bar) * data  # (n, N, d)
     logits = -0.5 * np.sum(offsets**2, axis=2) / (1 - alpha_bar)
@@ -69,6 +89,7 @@ def best_denoiser(xt, data, alpha_bar):
 """,
         right=[
             """
+makes = "copies"
 def best_denoiser(xt, data, alpha_bar):
     result = []
     for x in xt:
@@ -79,12 +100,14 @@ def best_denoiser(xt, data, alpha_bar):
 """,
             """
 import torch
+makes = "copies"
 def best_denoiser(xt, data, alpha_bar):
     logits = -torch.cdist(xt, alpha_bar**0.5 * data) ** 2 / (2 * (1 - alpha_bar))
     return torch.softmax(logits, dim=1) @ data
 """,
             """
 from scipy.special import logsumexp
+makes = "copies"
 def best_denoiser(xt, data, alpha_bar):
     a, s2 = np.sqrt(alpha_bar), 1 - alpha_bar
     logits = (2 * a * xt @ data.T - alpha_bar * np.sum(data**2, axis=1)) / (2 * s2)
@@ -100,6 +123,7 @@ def best_denoiser(xt, data, alpha_bar):
             "no variance": (swap(" / (1 - alpha_bar)", ""), "no variance"),
             "share of the data": (swap("/ (1 - alpha_bar)", "/ alpha_bar"), "has ᾱ where"),
             "softmax over the noisy points": ("""
+makes = "copies"
 def best_denoiser(xt, data, alpha_bar):
     offsets = xt[:, None] - np.sqrt(alpha_bar) * data
     weights = np.exp(-np.sum(offsets**2, axis=2) / (2 - 2 * alpha_bar))
@@ -112,11 +136,13 @@ def best_denoiser(xt, data, alpha_bar):
             "scale of x_t": (swap("weights @ data", "weights @ (np.sqrt(alpha_bar) * data)"),
                              "not of x_0"),
             "nearest point": ("""
+makes = "copies"
 def best_denoiser(xt, data, alpha_bar):
     squares = np.sum((xt[:, None] - np.sqrt(alpha_bar) * data) ** 2, axis=2)
     return data[np.argmin(squares, axis=1)]
 """, "nearest point"),
             "mean of the data": ("""
+makes = "copies"
 def best_denoiser(xt, data, alpha_bar):
     return np.mean(data, axis=0) + 0 * xt
 """, "whatever x_t is"),
@@ -124,6 +150,9 @@ def best_denoiser(xt, data, alpha_bar):
                            "x0 = weights @ data / np.sum(weights, axis=1, keepdims=True)\n"
                            "    return -(xt - np.sqrt(alpha_bar) * x0) / (1 - alpha_bar)"),
                       "This is the score"),
+            "new points": (swap('"copies"', '"new points"'), "when 1 − ᾱ is small"),
+            "mean": (swap('"copies"', '"mean"'), "when 1 − ᾱ is small"),
+            "another word": (swap('"copies"', '"noise"'), "must be one of"),
             "sum over the data, not the components": (swap("axis=2", "axis=1"), None),
         },
     ),
@@ -238,7 +267,7 @@ def elbo_weights(tau):
                                              "np.pi * np.sin(np.pi * tau) / 4"), "dᾱ/dτ"),
             "no square": (swap(" ** 2", ""), "multiplied by √ᾱ"),
             "the rest of v": (swap("np.cos", "np.sin"), "multiplied by 1 − ᾱ"),
-            "v divided": (swap("noise * np.cos", "noise / np.cos"), "divides w_ε by ᾱ"),
+            "v divided": (swap("noise * np.cos", "noise / np.cos"), "divides ω_ε by ᾱ"),
             "v as the noise": (swap(" * np.cos(np.pi * tau / 2) ** 2", ""),
                                "weight of the noise's error"),
             "only one": (swap("noise, noise * np.cos(np.pi * tau / 2) ** 2", "noise"),
@@ -247,6 +276,7 @@ def elbo_weights(tau):
     ),
     "spread-the-times": Planted(
         base="""
+prediction = "variance falls"
 def spread_times(rng):
     return (rng.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH
 
@@ -269,6 +299,7 @@ assert abs(spread.var() / independent.var() - 0.196) < 0.088  # five standard er
 """,
         right=[
             """
+prediction = "variance falls"
 def spread_times(rng):
     times = []
     for _ in range(REPEATS):
@@ -283,6 +314,7 @@ def batch_losses(tau, rng):
 """,
             """
 import torch
+prediction = "variance falls"
 def spread_times(rng):
     u = torch.tensor(rng.random((REPEATS, 1)), dtype=torch.float32)
     return ((u + torch.linspace(0, 1, BATCH + 1)[:-1]) % 1.0).requires_grad_()
@@ -298,6 +330,7 @@ def batch_losses(tau, rng):
     return loss.mean(dim=1)
 """,
             """
+prediction = "variance falls"
 def spread_times(rng):
     times = (rng.random(REPEATS)[:, None] + np.arange(BATCH)) / BATCH
     return rng.permuted(times, axis=1)
@@ -315,6 +348,9 @@ def batch_losses(tau, rng):
 """,
         ],
         wrong={
+            "mean falls": (spread('"variance falls"', '"mean falls"'), "Every single time"),
+            "both fall": (spread('"variance falls"', '"both fall"'), "Every single time"),
+            "another word": (spread('"variance falls"', '"nothing"'), "must be one of"),
             "no half": (spread("0.5 * (FIRST", "(FIRST"), "½ is missing"),
             "sign": (spread("(FIRST - LAST) * np.exp", "(LAST - FIRST) * np.exp"), "SNR falls"),
             "no slope": (spread("0.5 * (FIRST - LAST)", "0.5"), "with respect to τ is missing"),
@@ -350,6 +386,7 @@ def batch_losses(tau, rng):
                                                   "standard_normal((*tau.shape, 1))"),
                                              "one noise for all components"),
             "own generator": ("""
+prediction = "variance falls"
 def spread_times(rng):
     return (np.random.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH
 batch_losses = None
@@ -357,6 +394,7 @@ batch_losses = None
             "losses with an own generator": (spread("x0 =", "rng = np.random.default_rng(0); x0 ="),
                                              "is where it was before"),
             "the expectation": ("""
+prediction = "variance falls"
 def spread_times(rng):
     return (rng.random((REPEATS, 1)) + np.arange(BATCH)) / BATCH
 def batch_losses(tau, rng):

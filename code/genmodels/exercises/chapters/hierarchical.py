@@ -1,7 +1,7 @@
 """Tests of the answers in the chapter on hierarchical VAEs and diffusion."""
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import logsumexp
 
 from genmodels.diffusion import NoiseSchedule
 from genmodels.exact import gaussian
@@ -14,160 +14,108 @@ from genmodels.exercises.compare import (
     need,
     number,
     parts,
+    scalar,
     show,
 )
 from genmodels.exercises.registry import exercise
 
-__all__ = ["ancestral_width", "denoising_sum_estimate", "forward_jump", "posterior_any_step",
-           "two_layer_elbo"]
+__all__ = ["ancestral_width", "chain_work", "denoising_sum_estimate", "noise_too_fast",
+           "posterior_any_step"]
 
-# two-layer-elbo ---------------------------------------------------------------------------------
-
-
-def chain_left_side(x, decoder, encoder):
-    """log p(x) and the left-hand side of (H1), each (n,), from the joint Gaussian."""
-    a1, v1, a0, v0 = decoder
-    b1, u1, b2, u2 = encoder
-    mix = np.array([[np.sqrt(v1), a1, 0.0], [0.0, 1.0, 0.0],
-                    [a0 * np.sqrt(v1), a0 * a1, np.sqrt(v0)]])  # (h_1, h_2, x) from N(0, I)
-    cov = mix @ mix.T
-    gain = cov[:2, 2] / cov[2, 2]
-    post_cov = cov[:2, :2] - np.outer(gain, cov[:2, 2])
-    up = np.array([[np.sqrt(u1), 0.0], [b2 * np.sqrt(u1), np.sqrt(u2)]])
-    log_p = norm.logpdf(x, 0, np.sqrt(cov[2, 2]))
-    gap = np.array([gaussian.kl_divergence([b1 * value, b2 * b1 * value], up @ up.T, gain * value,
-                                           post_cov) for value in x])
-    return log_p, log_p - gap
-
-
-def chain_terms(x, decoder, encoder, spread=1.0):
-    """E_Q of log p(x|h_1), log p(h_1|h_2), log p(h_2), log Q(h_1|x), log Q(h_2|h_1), each (n,).
-
-    By quadrature; with spread = 0, at the means of h_1 and h_2.
-    """
-    a1, v1, a0, v0 = decoder
-    b1, u1, b2, u2 = encoder
-    nodes, weights = np.polynomial.hermite_e.hermegauss(3)  # exact: the logarithms are quadratic
-    z1, z2 = (spread * z.ravel() for z in np.meshgrid(nodes, nodes))
-    weights = np.outer(weights, weights).ravel() / weights.sum() ** 2
-    h1 = b1 * x[:, None] + np.sqrt(u1) * z1
-    h2 = b2 * h1 + np.sqrt(u2) * z2
-    logs = (norm.logpdf(x[:, None], a0 * h1, np.sqrt(v0)), norm.logpdf(h1, a1 * h2, np.sqrt(v1)),
-            norm.logpdf(h2), norm.logpdf(h1, b1 * x[:, None], np.sqrt(u1)),
-            norm.logpdf(h2, b2 * h1, np.sqrt(u2)))
-    return [log @ weights for log in logs]
+# chain-work -------------------------------------------------------------------------------------
 
 
 @exercise(
-    "two-layer-elbo", kind="derive", difficulty=2, minutes=20, identities=("H1",),
-    right="It was compared with log p(x) minus the divergence of Q from the posterior. A diffusion "
-          "model has T layers and the same sum, with an encoder that is not learned.")
-def two_layer_elbo(answer):
-    x = np.array([0.7, -1.4, 2.3, 0.2])
-    decoder, encoder = (0.8, 0.35, 1.3, 0.6), (0.45, 0.25, 0.7, 0.55)
-    a1, v1, _, _ = decoder
-    b1, u1, b2, u2 = encoder
-    log_p, expected = chain_left_side(x, decoder, encoder)
-    data, step, prior, q1, q2 = chain_terms(x, decoder, encoder)
-    at_means = sum(chain_terms(x, decoder, encoder, spread=0.0)[:3])
-    swapped = [(a, v**2, b, w**2) for a, v, b, w in (decoder, encoder)]
-    apart = u1 + a1**2 * (b2**2 * u1 + u2) + ((1 - a1 * b2) * b1 * x) ** 2
-    independent = -0.5 * (np.log(2 * np.pi * v1) + apart / v1)
-    half_log = 0.5 * np.log(2 * np.pi)
-    got = ask(answer, x=x, decoder=decoder, encoder=encoder)
-    compare(got, expected, what="the ELBO, nats", tested="four values of x", mistakes={
-        "The terms of the encoder have the wrong sign: −log Q is averaged.":
-            data + step + prior + q1 + q2,
-        "The terms of the encoder are missing.": data + step + prior,
-        "The term of Q(h_2|h_1) is missing.": data + step + prior - q1,
-        "The term of Q(h_1|x) is missing.": data + step + prior - q2,
-        "The term of the prior p(h_2) is missing.": data + step - q1 - q2,
-        "The term of p(h_1|h_2) is missing.": data + prior - q1 - q2,
-        "The term of the data, p(x|h_1), is missing.": step + prior - q1 - q2,
-        "This is −ELBO, a loss.": -expected,
-        "This is log p(x); the ELBO is lower, by the divergence of Q from the posterior.": log_p,
-        "This puts the means of h_1 and h_2 into log p; the mean of a square also contains a "
-        "variance.": at_means - q1 - q2,
-        "This averages as if h_1 and h_2 were independent under Q; h_2 depends on h_1.":
-            data + independent + prior - q1 - q2,
-        "This takes h_2 for a variable of variance u_2 only; the variance of h_1 reaches it too.":
-            data + step + prior + 0.5 * b2**2 * u1 - q1 - q2,
-        "A summand ½ log 2π is missing: there are three such constants in p and two in Q.":
-            expected + half_log,
-        "Three summands ½ log 2π are missing.": expected + 3 * half_log,
-        "The entropies of the encoder are too small by ½ each: the exponent of Q has a mean, too.":
-            expected - 1,
-        "This is the mean over the examples: return one number for each.": expected.mean(),
-        "This is the sum over the examples: return one number for each.": expected.sum(),
-        "This takes the given variances for standard deviations.":
-            chain_left_side(x, *swapped)[1],
-    })
-    x, decoder, encoder = np.array([-3.1, 0.9]), (-0.6, 1.7, 2.1, 0.2), (1.4, 0.9, -1.2, 2.6)
-    compare(ask(answer, x=x, decoder=decoder, encoder=encoder),
-            chain_left_side(x, decoder, encoder)[1], what="the ELBO, nats",
-            tested="other values, of which some are negative or above 1")
-    a1, v1, a0, v0 = 1.2, 0.5, 0.7, 0.3
-    prior_var = a1**2 + v1  # of h_1
-    data_var = a0**2 * prior_var + v0
-    posterior = a0 * prior_var / data_var, v0 * prior_var / data_var, a1 / prior_var, v1 / prior_var
-    compare(ask(answer, x=x, decoder=(a1, v1, a0, v0), encoder=posterior),
-            norm.logpdf(x, 0, np.sqrt(data_var)), what="the ELBO, nats",
-            tested="an encoder that is the exact posterior, where the ELBO is log p(x)")
-
-
-# forward-jump -----------------------------------------------------------------------------------
-
-
-@exercise(
-    "forward-jump", kind="build", difficulty=1, minutes=10, identities=("D1",),
-    right="One line of the training loop of every diffusion model, with a time for each example. "
-          "It was compared with steps taken one by one.")
-def forward_jump(answer):
+    "chain-work", kind="explore", difficulty=2, minutes=20, identities=("H1",),
+    right="Free energies from simulations pulled fast are estimated so, and meet the same two "
+          "errors. Try a variance of 1: which estimate would you trust there?")
+def chain_work(free_energy, closest):
     rng = np.random.default_rng(0)
-    alphas = rng.uniform(0.6, 0.95, size=7)
-    factor, variance = [1.0], [0.0]
-    for alpha in alphas:  # step by step
-        factor.append(np.sqrt(alpha) * factor[-1])
-        variance.append(alpha * variance[-1] + 1 - alpha)
-    factor, variance = np.array(factor), np.array(variance)
-
-    def test(t, tested):
-        x0, noise = rng.normal(1, 1, size=(len(t), 3)), rng.normal(size=(len(t), 3))
-
-        def mix(share, rest):
-            return share[:, None] * x0 + rest[:, None] * noise
-
-        m, v = factor[t], variance[t]
-        alpha, later = alphas[t - 1], np.minimum(t + 1, len(alphas))
-        compare(ask(answer, x0=x0, noise=noise, t=t, alphas=alphas), mix(m, np.sqrt(v)),
-                what="x_t", tested=tested, mistakes={
-            "This has α_t, of the last step alone, where ᾱ_t, the product, belongs.":
-                mix(np.sqrt(alpha), np.sqrt(1 - alpha)),
-            "Off by one: this is x_{t+1}. Which element of the array belongs to t = 1?":
-                mix(factor[later], np.sqrt(variance[later])),
-            "Off by one: this is x_{t−1}. Which element of the array belongs to t = 1?":
-                mix(factor[t - 1], np.sqrt(variance[t - 1])),
-            "Both roots are missing: ᾱ_t is a share of the variance.": mix(m**2, v),
-            "The noise is multiplied by a variance; it needs a standard deviation.": mix(m, v),
-            "The root of the data's factor is missing.": mix(m**2, np.sqrt(v)),
-            "The factors of data and noise are exchanged.": mix(np.sqrt(v), m),
-            "The noise of the last step alone is added; that of the earlier ones is missing.":
-                mix(m, np.sqrt(1 - alpha)),
-            "The noise is subtracted. Its density is the same, but this is not the asked sample.":
-                mix(m, -np.sqrt(v)),
-            "All examples got the time of the first one.":
-                mix(np.full(len(t), m[0]), np.full(len(t), np.sqrt(v[0]))),
-            "This is the mean of x_t, without noise.": mix(m, 0 * v),
+    for work, tested in ((rng.normal(3.0, 2.0, size=12), "12 works of about 3 nats"),
+                         (rng.normal(-1.0, 0.7, size=5), "5 works of about −1 nat"),
+                         (rng.normal(5000.0, 3.0, size=40), "40 works of about 5000 nats")):
+        n, mean, variance = len(work), work.mean(), work.var(ddof=1)
+        jarzynski = np.log(n) - logsumexp(-work)
+        upside_down = logsumexp(work) - np.log(n)
+        got = parts(ask(free_energy, work=work), "the estimate by Jarzynski", "the mean work",
+                    "the estimate near equilibrium")
+        compare(scalar(got[0]), jarzynski, what="the estimate by Jarzynski, nats", tested=tested,
+                mistakes={
+            "This is log p(x); F has the other sign.": -jarzynski,
+            "This is the sum of the weights, where their mean belongs.": jarzynski - np.log(n),
+            "The weight of a path is exp(−W); this averages exp(+W).": upside_down,
+            "This is the mean work: the logarithm of a mean is not the mean of the logarithms.":
+                mean,
+            "This is the smallest work.": work.min(),
+            "This is the mean of the weights; F is minus its logarithm.": np.exp(-jarzynski),
         })
+        compare(scalar(got[1]), mean, what="the mean work, nats", tested=tested, mistakes={
+            "This is the ELBO, which is minus the mean work.": -mean,
+            "This is the dissipated work, the difference of the first two.": mean - jarzynski,
+            "This is the median of the works.": np.median(work),
+            "This is the sum of the works.": work.sum(),
+        })
+        compare(scalar(got[2]), mean - variance / 2, what="the estimate near equilibrium, nats",
+                tested=tested, mistakes={
+            "The sign of the variance is wrong: the mean work is too high.": mean + variance / 2,
+            "A factor ½ is missing.": mean - variance,
+            "This has the standard deviation where the variance belongs.":
+                mean - np.sqrt(variance) / 2,
+            "The variance has n in its denominator, where n − 1 is asked for.":
+                mean - work.var() / 2,
+            "This is the dissipated work; subtract it from the mean work.": variance / 2,
+            "The variance is subtracted from the first estimate; it belongs to the mean work.":
+                jarzynski - variance / 2,
+        })
+    choices = ("jarzynski", "mean work", "near equilibrium")
+    need(isinstance(closest, str) and closest in choices,
+         f"the prediction must be one of {', '.join(choices)}.")
+    draws = np.random.default_rng(1).normal(0, 6, size=(200, 1000))  # F = −18
+    mean = draws.mean(axis=1)
+    estimates = (np.log(1000) - logsumexp(-draws, axis=1), mean, mean - draws.var(axis=1) / 2)
+    typical = {choice: np.median(np.abs(each + 18)) for choice, each in zip(choices, estimates)}
+    need(closest == min(typical, key=typical.get), f"the estimates are right, but the prediction "
+         f"{closest!r} is not: in 200 trials its error was {typical[closest]:.1f} nats in the "
+         "median, and another one was closer. How many standard deviations below the mean are the "
+         "works that dominate E[exp(−W)]?")
 
-    test(np.array([3, 1, 6, 2, 4]), "t = [3, 1, 6, 2, 4], T = 7, d = 3")
-    test(np.array([7, 1, 5, 7]), "t = [7, 1, 5, 7], T = 7, d = 3")
-    test(np.array([6, 2, 1]), "t = [6, 2, 1], T = 7, n = d = 3")
-    alphas = np.array([0.999, 0.98, 0.9, 0.5])
-    factor = np.sqrt(np.array([1.0, 0.999, 0.999 * 0.98, 0.999 * 0.98 * 0.9,
-                               0.999 * 0.98 * 0.9 * 0.5]))
-    variance = 1 - factor**2
-    test(np.array([1, 4, 3, 2, 4, 1]), "t = [1, 4, 3, 2, 4, 1], T = 4, d = 3")
+
+# noise-too-fast ---------------------------------------------------------------------------------
+
+
+@exercise(
+    "noise-too-fast", kind="explore", difficulty=2, minutes=15, identities=("D1",),
+    right="With the linear schedule and T = 1000 this program leaves almost nothing of the data "
+          "after 150 steps. Trust no noise process before its correlation has been measured.")
+def noise_too_fast(program_snr, reveals):
+    rng = np.random.default_rng(0)
+    for alphas in (rng.uniform(0.8, 0.97, size=6), rng.uniform(0.9, 0.99, size=4)):
+        factor, variance, snr = 1.0, 0.0, []
+        for t in range(len(alphas)):  # pass by pass
+            level = np.prod(alphas[:t + 1])
+            factor, variance = np.sqrt(level) * factor, level * variance + 1 - level
+            snr.append(factor**2 / variance)
+        snr = np.array(snr)
+        left, right = snr / (1 + snr), np.cumprod(alphas)
+        compare(ask(program_snr, alphas=alphas), snr, what="the SNR", mistakes={
+            "This is the SNR that (D1) asks for; the program has another one.": right / (1 - right),
+            "This is the SNR of each step alone.": alphas / (1 - alphas),
+            "This is the factor of x_0 over the standard deviation; the SNR is its square.":
+                np.sqrt(snr),
+            "The factor of x_0 is squared in an SNR, and it is the root of a product.":
+                np.sqrt(left) / (1 - left),
+            "This is the share of the data in the variance; the SNR divides it by the rest.": left,
+            "This is log SNR.": np.log(snr),
+            "This is the noise-to-signal ratio.": 1 / snr,
+            "This is the SNR after the last pass: return one number for each.": snr[-1],
+            "Only the noise of the last pass is counted; that of the earlier ones remains.":
+                left / (1 - right),
+        }, tested=f"T = {len(alphas)}")
+    choices = ("mean", "variance", "correlation")
+    need(isinstance(reveals, str) and reveals in choices,
+         f"what reveals the mistake must be one of {', '.join(choices)}.")
+    need(reveals == "correlation", f"the SNR is right, but the {reveals} of the results is the "
+         "same as with the right program. Which of the three knows x_0?")
 
 
 # posterior-any-step -----------------------------------------------------------------------------
@@ -369,8 +317,8 @@ def ancestral_width(sample, prediction):
                 "The first step is missing: the chain begins with x_T, at t = T.": other(skipped=1),
                 "No noise is added at t = 2; only the last step, t = 1, has none.": other(quiet=2),
                 "The samples are divided by C; only their variance is.": other() / C,
-                f"The noise has the variance {'σ_t²' if wide else '1 − α_t'}; with wide = {wide} "
-                f"{'1 − α_t' if wide else 'σ_t²'} is asked for.":
+                f"The noise has the variance {'β̃_t' if wide else '1 − α_t'}; with wide = {wide} "
+                f"{'1 − α_t' if wide else 'β̃_t'} is asked for.":
                     other((num_steps, not wide, seed)),
                 "There is 1 − ᾱ_t where 1 − α_t belongs.":
                     other(other=lambda schedule, t: 1 - schedule.alpha_bar(t)),
@@ -385,4 +333,4 @@ def ancestral_width(sample, prediction):
     need(isinstance(prediction, str) and prediction in ("narrower", "wider", "equal"),
          'the prediction must be one of "narrower", "wider" and "equal".')
     need(prediction == "narrower", f"the sampler is right, but the prediction {prediction!r} "
-         "contradicts what it gives with σ_t². Which part of the variance does σ_t² leave out?")
+         "contradicts what it gives with β̃_t. Which part of the variance does β̃_t leave out?")

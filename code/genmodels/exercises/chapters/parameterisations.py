@@ -1,6 +1,7 @@
 """Tests of the answers in the chapter on parameterisations."""
 
 import numpy as np
+from scipy.integrate import quad
 
 from genmodels import diffusion
 from genmodels.exact.mixture import GaussianMixture
@@ -12,75 +13,79 @@ from genmodels.exercises.compare import (
     name_mistake,
     need,
     parts,
+    scalar,
     show,
 )
 from genmodels.exercises.registry import exercise
 
-__all__ = ["continuous_time_weights", "denoiser_of_a_data_set", "predictions_from_v",
+__all__ = ["continuous_time_weights", "denoiser_of_a_data_set", "hidden_weights",
            "second_order_tweedie", "spread_the_times"]
 
-# predictions-from-v -----------------------------------------------------------------------------
+FIRST, LAST, C, D = 6.0, -8.0, 0.5, 16  # as in the setup cell of the notebook
+BATCH, REPEATS = 64, 500
+
+# hidden-weights ---------------------------------------------------------------------------------
+
+
+def weight(output, log_snr):
+    """What the plain squared error of an output is in terms of the noise's, by `convert`."""
+    alpha_bar = 1 / (1 + np.exp(-log_snr))
+    zero, one = (diffusion.convert([value], [0.7], alpha_bar, given="noise", wanted=output)[0]
+                 for value in (0.0, 1.0))
+    return (one - zero) ** 2
+
+
+def share(of_level, level):
+    """Fraction of a weight between LAST and FIRST that lies above a level, by quadrature."""
+    def integral(low):
+        return quad(of_level, low, FIRST, epsabs=0, epsrel=1e-11, limit=200)[0]
+
+    return integral(level) / integral(LAST)
 
 
 @exercise(
-    "predictions-from-v", kind="build", difficulty=1, minutes=15, identities=("D4",),
-    right="The U-Net of the chapter on digits puts out v; every sampler needs one of these three. "
-          "Find out which of them an error of v enlarges, and at which noise level.")
-def predictions_from_v(answer):
-    rng = np.random.default_rng(0)
-    for n, d in ((5, 3), (3, 3)):
-        alpha_bar = rng.uniform(0.15, 0.9, size=n)
-        x0, noise = rng.normal(size=(2, n, d))
-        # D1 by an angle: ᾱ = cos²
-        angle = np.arccos(np.sqrt(alpha_bar))[:, None]
-        a, s = np.cos(angle), np.sin(angle)
-        xt, v = a * x0 + s * noise, a * noise - s * x0
-        score = (a * x0 - xt) / s**2  # the gradient of the logarithm of the kernel
-        a2, s2 = a**2, s**2
-        got = parts(ask(answer, v=v, xt=xt, alpha_bar=alpha_bar), "the estimate of x_0",
-                    "that of the noise", "that of the score")
-        tested = f"n = {n}, d = {d}"
-        compare(got[0], x0, what="the estimate of x_0", tested=tested, mistakes={
-            "The sign of v is wrong: with x_t = a x_0 + s ε and a v, the noise must cancel.":
-                a * xt + s * v,
-            "This is −x_0.": -x0,
-            "This is the noise: the order is x_0, noise, score.": noise,
-            "Roots are missing: ᾱ and 1 − ᾱ are used where √ᾱ and √(1 − ᾱ) belong.":
-                a2 * xt - s2 * v,
-            "√ᾱ and √(1 − ᾱ) are exchanged.": s * xt - a * v,
-            "This takes v for the noise.": (xt - s * v) / a,
-            "This divides by √ᾱ what is x_0 already.": x0 / a,
-        })
-        compare(got[1], noise, what="the estimate of the noise", tested=tested, mistakes={
-            "The sign of v is wrong: with x_t = a x_0 + s ε and v, the data must cancel.":
-                s * xt - a * v,
-            "This is −ε.": -noise,
-            "Roots are missing: ᾱ and 1 − ᾱ are used where √ᾱ and √(1 − ᾱ) belong.":
-                s2 * xt + a2 * v,
-            "√ᾱ and √(1 − ᾱ) are exchanged.": a * xt + s * v,
-            "This is x_t less the data; it still has the factor of the noise.": s * noise,
-            "This is the score: the order is x_0, noise, score.": score,
-        })
-        compare(got[2], score, what="the score", tested=tested, mistakes={
-            "The sign is wrong: the score points to where the density grows, against the noise.":
-                -score,
-            "This divides by 1 − ᾱ; a root is missing.": -noise / s2,
-            "This divides by 1 − ᾱ, a root is missing, and so is the sign.": noise / s2,
-            "This is −ε: the factor of the noise level is missing.": -noise,
-            "This multiplies by √(1 − ᾱ) where it should divide.": -noise * s,
-            "This divides by √ᾱ; the noise has another factor.": -noise / a,
-            "This is the score of N(0, I), whatever v is.": -xt,
-        })
+    "hidden-weights", kind="explore", difficulty=2, minutes=20, identities=("D5",),
+    right="A choice of output is a choice of loss, unless a weight corrects it. Which weight turns "
+          "the loss of v into that of the ELBO?")
+def hidden_weights(share_above, neglects):
+    for level in (2.0, -3.0, -7.5):
+        for output in ("x0", "noise", "v"):
+            expected = share(lambda at, output=output: weight(output, at), level)
+            wrong = {
+                "This is the fraction below the level.": 1 - expected,
+                "The ratio is upside down: this weights the noise's error by the factor that turns "
+                "it into that of the output, inverted.":
+                    share(lambda at, output=output: 1 / weight(output, at), level),
+                "This is the weight itself, at the level; asked is the share of its integral.":
+                    weight(output, level),
+                "A squared error has the square of the factor that an error has.":
+                    share(lambda at, output=output: np.sqrt(weight(output, at)), level),
+            }
+            if output == "v":
+                wrong["The weight of v has e^{λ} where e^{−λ} belongs."] = share(
+                    lambda at: 1 + np.exp(at), level)
+                wrong["This is the weight e^{−λ} of the error of x_0, for v."] = share(
+                    lambda at: np.exp(-at), level)
+            if output != "noise":
+                wrong["This is an even weight; only the error of the noise has it."] = (
+                    (FIRST - level) / (FIRST - LAST))
+            compare(scalar(ask(share_above, level=level, output=output)), expected,
+                    what="the share", tested=f"λ = {level}, output {output!r}", mistakes=wrong)
+    choices = ("x0", "noise", "v")
+    need(isinstance(neglects, str) and neglects in choices,
+         'what neglects details most must be one of "x0", "noise" and "v".')
+    need(neglects == "x0", f"the shares are right, but {neglects!r} does not have the smallest one "
+         "at high λ. Print them for λ = 2.")
 
 
 # denoiser-of-a-data-set -------------------------------------------------------------------------
 
 
 @exercise(
-    "denoiser-of-a-data-set", kind="build", difficulty=2, minutes=20, identities=("D4",),
+    "denoiser-of-a-data-set", kind="build", difficulty=2, minutes=25, identities=("D4",),
     right="This is what a network would be at the minimum of its training loss. That it generates "
           "anything new is due to its not getting there.")
-def denoiser_of_a_data_set(answer):
+def denoiser_of_a_data_set(answer, makes):
     rng = np.random.default_rng(0)
     data, xt, alpha_bar = rng.normal(size=(6, 2)), rng.normal(size=(4, 2)), 0.4
     # The same data as a mixture of Gaussians of variance 1e-10, whose denoiser conditions each.
@@ -127,6 +132,10 @@ def denoiser_of_a_data_set(answer):
     got = ask(answer, xt=xt, data=data, alpha_bar=1 - 1e-6)
     compare(got, data[[4, 1, 6, 1, 2]], what="E[x_0|x_t]",
             tested="1 − ᾱ = 1e-6, where one point has all the weight")
+    need(isinstance(makes, str) and makes in ("copies", "new points", "mean"),
+         'what the loop makes must be one of "copies", "new points" and "mean".')
+    need(makes == "copies", f"the denoiser is right, but the loop does not make {makes!r}: where "
+         "does the denoiser lead in the last steps, when 1 − ᾱ is small?")
 
 
 # second-order-tweedie ---------------------------------------------------------------------------
@@ -216,9 +225,9 @@ def continuous_time_weights(answer):
         ratios[wanted] = (one - zero) ** 2
     noise, v = of_x0 / ratios["noise"], of_x0 / ratios["v"]
     rate = (level(tau - h) - level(tau + h)) / (2 * h)  # −dᾱ/dτ
-    pair = parts(ask(answer, tau=tau), "w_ε", "w_v")
+    pair = parts(ask(answer, tau=tau), "ω_ε", "ω_v")
     tested, error = "τ = [0.08, 0.32, 0.55, 0.71, 0.94]", 1e-6  # of the differences: h² and eps/h
-    compare(pair[0], noise, what="w_ε", tested=tested, error=error, mistakes={
+    compare(pair[0], noise, what="ω_ε", tested=tested, error=error, mistakes={
         "A factor ½ is missing.": 2 * noise,
         "A factor ½ is too many, or log SNR was taken for half of itself.": noise / 2,
         "The sign is wrong: the SNR falls with τ, and a weight is positive.": -noise,
@@ -227,23 +236,23 @@ def continuous_time_weights(answer):
         "This is the derivative of the SNR, the weight of the error of x_0 without ½.": 2 * of_x0,
         "This multiplies the weight of x_0's error by the SNR; the larger error gets the smaller "
         "weight.": of_x0 * ratios["noise"],
-        "This is the weight of the error of v: w_ε comes first.": v,
+        "This is the weight of the error of v: ω_ε comes first.": v,
         "This is the weight for a uniform log SNR; here τ is uniform.": np.full(5, 0.5),
         "This is −½ dᾱ/dτ; the weight has the derivative of the SNR.": rate / 2,
         "This is the simple loss: weight 1.": np.ones(5),
         "This is the log SNR itself, not its derivative.": np.log(snr(tau)),
     })
-    compare(pair[1], v, what="w_v", tested=tested, error=error, mistakes={
+    compare(pair[1], v, what="ω_v", tested=tested, error=error, mistakes={
         "A factor ½ is missing.": 2 * v,
         "This is the weight of the noise's error.": noise,
         "This is the weight of the error of x_0.": of_x0,
         "This multiplies the weight of x_0's error by 1 + SNR where it should divide.":
             of_x0 * ratios["v"],
-        "This divides w_ε by ᾱ where it should multiply: the error of the noise is the smaller.":
+        "This divides ω_ε by ᾱ where it should multiply: the error of the noise is the smaller.":
             noise / level(tau),
-        "w_ε is multiplied by √ᾱ; squared errors have the square of the factor.":
+        "ω_ε is multiplied by √ᾱ; squared errors have the square of the factor.":
             noise * np.sqrt(level(tau)),
-        "w_ε is multiplied by 1 − ᾱ; that factor belongs to the weight of x_0's error.":
+        "ω_ε is multiplied by 1 − ᾱ; that factor belongs to the weight of x_0's error.":
             noise * (1 - level(tau)),
         "The sign is wrong: a weight is positive.": -v,
     })
@@ -251,15 +260,12 @@ def continuous_time_weights(answer):
 
 # spread-the-times -------------------------------------------------------------------------------
 
-FIRST, LAST, C, D = 6.0, -8.0, 0.5, 16  # as in the setup cell of the notebook
-BATCH, REPEATS = 64, 500
-
 
 @exercise(
     "spread-the-times", kind="explore", difficulty=2, minutes=25, identities=("D5",),
     right="The gain costs nothing, and training uses it. It adds to that of a schedule with a low "
           "variance: try a log SNR that falls faster where the loss is small.")
-def spread_the_times(spread_times, batch_losses):
+def spread_the_times(spread_times, batch_losses, prediction):
     tau = array(ask_drawing(spread_times, rng=np.random.default_rng(0))[0], "the times")
     need(tau.shape == (REPEATS, BATCH), f"the times have the shape {tau.shape}, expected "
          f"{(REPEATS, BATCH)}: a batch in a row.")
@@ -334,6 +340,12 @@ def spread_the_times(spread_times, batch_losses):
         need(False, f"tested with batches at τ = 0.12, 0.45, 0.83: the losses have the means "
              f"{show(got[:300].reshape(3, 100).mean(axis=1))} and the standard deviations "
              f"{show(got[:300].reshape(3, 100).std(axis=1))}, and they are not right.")
+    need(isinstance(prediction, str)
+         and prediction in ("mean falls", "variance falls", "both fall"),
+         'the prediction must be one of "mean falls", "variance falls" and "both fall".')
+    need(prediction == "variance falls", f"the functions are right, but not the prediction "
+         f"{prediction!r}. Every single time is uniform in both ways: what does that say of the "
+         "mean?")
 
 
 def signal_to_noise(tau):
