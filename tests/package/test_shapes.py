@@ -14,6 +14,7 @@ from genmodels.models.conversion import copy_weights, to_arrays
 from genmodels.training import Settings, keras_tensors, torch_tensors
 from genmodels.training import keras as keras_training
 from genmodels.training import torch as torch_training
+from genmodels.validate import check_shape
 
 pytestmark = pytest.mark.keras
 
@@ -291,14 +292,22 @@ WRONG_SHAPES = [(0, TypeError), ((), TypeError), ("ab", TypeError), ((8, 0), Val
 FOR_HALVING = [((6, 8), ValueError), ((8,), ValueError), ((8, 8, 8), ValueError)]
 
 
-@pytest.mark.parametrize(("make_model", "wrong", "error"), [
-    *((kind, wrong, error) for kind in (vae_torch.MLPVAE, vae_keras.MLPVAE)
-      for wrong, error in WRONG_SHAPES),
-    *((kind, wrong, error) for wrong, error in [*WRONG_SHAPES, *FOR_HALVING]
-      for kind in (vae_torch.ConvVAE, vae_keras.ConvVAE, unet_torch.UNet, unet_keras.UNet))])
-def test_shapes_that_a_model_cannot_take(make_model, wrong, error):
-    with pytest.raises(error, match="shape must be"):
-        make_model(shape=wrong)
+@pytest.mark.parametrize(("wrong", "multiple", "error"), [
+    *((wrong, multiple, error) for wrong, error in WRONG_SHAPES for multiple in (1, 4)),
+    *((wrong, 4, error) for wrong, error in FOR_HALVING)])
+def test_wrong_shapes(wrong, multiple, error):
+    with pytest.raises(error, match=r"shape must be .*, got"):
+        check_shape(wrong, multiple)
+
+
+@pytest.mark.parametrize("model", [vae_torch.MLPVAE, vae_keras.MLPVAE, vae_torch.ConvVAE,
+                                   vae_keras.ConvVAE, unet_torch.UNet, unet_keras.UNet])
+def test_shapes_that_a_model_cannot_take(model):
+    with pytest.raises(TypeError, match="shape must be a tuple of positive integers"):
+        model(shape=0)
+    if "MLP" not in model.__name__:
+        with pytest.raises(ValueError, match="shape must be two multiples of 4"):
+            model(shape=(6, 8))
 
 
 @each_vae
