@@ -13,6 +13,8 @@ __all__ = ["BY_CHAPTER", "CHAPTER_OF", "KINDS", "Exercise", "exercise", "find", 
 KINDS = ("derive", "build", "explore")
 # By the names of the notebooks, which are those of the modules in `chapters`, too.
 BY_CHAPTER = {
+    "learning_distributions": ("unseen-mass", "chain-coupling", "two-level-thermometer",
+                               "perfect-autoencoder", "narrow-kernels"),
     "latent_variables": ("mixture-log-evidence", "prior-estimate", "evidence-small-matrices",
                          "prior-samples-needed", "proposal-width"),
     "kl_divergence": ("kl-diagonal", "kl-monte-carlo", "kl-nonnegative-terms",
