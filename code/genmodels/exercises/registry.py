@@ -15,10 +15,10 @@ KINDS = ("derive", "build", "explore")
 BY_CHAPTER = {
     "learning_distributions": ("unseen-mass", "chain-coupling", "two-level-thermometer",
                                "perfect-autoencoder", "narrow-kernels"),
-    "latent_variables": ("mixture-log-evidence", "prior-estimate", "evidence-small-matrices",
+    "latent_variables": ("free-energy-of-wells", "prior-estimate", "evidence-small-matrices",
                          "prior-samples-needed", "proposal-width"),
-    "kl_divergence": ("kl-diagonal", "kl-monte-carlo", "kl-nonnegative-terms",
-                      "kl-full-covariance", "kl-heavy-tails"),
+    "kl_divergence": ("kl-wrong-temperature", "kl-suspect", "kl-nonnegative-terms",
+                      "kl-coupled-oscillators", "kl-heavy-tails"),
     "elbo": ("elbo-discrete", "elbo-entropy", "shifted-posterior", "elbo-data-set",
              "bound-given-x"),
     "gradients": ("mean-field-twice", "minibatch-noise", "score-function-baseline",
