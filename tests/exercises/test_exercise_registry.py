@@ -21,18 +21,18 @@ import genmodels.exercises.compare
 import genmodels.exercises.registry
 from genmodels.exercises import evaluate  # of before the reload, as a notebook has imported it
 
-def right(mean, log_var):
-    return 0.5 * np.sum(np.exp(log_var) + mean**2 - 1 - log_var, axis=-1)
+def right(log_q, log_p):
+    return np.exp(log_p - log_q) - 1 - (log_p - log_q)
 
 def told(evaluate):
     return [evaluate(*answer) for answer in [
-        ("kl-diagonal", right),
-        ("kl-diagonal", lambda mean, log_var: -right(mean, log_var)),  # refused by `compare`
+        ("kl-nonnegative-terms", right),
+        ("kl-nonnegative-terms", lambda log_q, log_p: -right(log_q, log_p)),  # refused by `compare`
         ("kl-heavy-tails", "neither", 1.0, 0.1),  # refused by the check itself
-        ("kl-diagonal", lambda mean, log_var: "seven"),  # refused inside `ask`
-        ("kl-diagonal", lambda mean, log_var: (mean, ...)),  # a stub inside a function
+        ("kl-nonnegative-terms", lambda log_q, log_p: "seven"),  # refused inside `ask`
+        ("kl-nonnegative-terms", lambda log_q, log_p: (log_q, ...)),  # a stub inside a function
         ("elbo-bits", ...),  # of a chapter that was not imported
-        ("kl-diagnoal", right),  # no exercise, but near one
+        ("kl-nonnegatve-terms", right),  # no exercise, but near one
     ]]
 """
 COMPARED = """
@@ -131,9 +131,10 @@ def test_the_first_answer_imports_the_checks_of_its_own_chapter_alone():
 
 
 @pytest.mark.parametrize("settings", [
-    {"kind": "guess"}, {"difficulty": 4}, {"name": "kl-diagnoal"}], ids=str)
+    {"kind": "guess"}, {"difficulty": 4}, {"name": "kl-nonnegatve-terms"}], ids=str)
 def test_what_is_no_exercise_is_refused(settings):
-    given = {"name": "kl-diagonal", "kind": "build", "difficulty": 1, "minutes": 1, "right": ""}
+    given = {"name": "kl-nonnegative-terms", "kind": "build", "difficulty": 1, "minutes": 1,
+             "right": ""}
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
         registry.exercise(**given | settings)
 
@@ -144,14 +145,15 @@ def test_an_unknown_chapter_has_no_tests():
 
 
 def test_a_test_must_stand_where_it_is_looked_for():
-    register = registry.exercise("kl-diagonal", kind="build", difficulty=1, minutes=1, right="")
+    register = registry.exercise("kl-nonnegative-terms", kind="build", difficulty=1, minutes=1,
+                                 right="")
 
-    def kl_diagonal(answer):  # of another module than the exercise of this name
+    def kl_nonnegative_terms(answer):  # of another module than the exercise of this name
         pass
 
-    with pytest.raises(ValueError, match=r"must be genmodels\.exercises.*kl_diagonal, got"):
-        register(kl_diagonal)
-    kl_diagonal.__module__ = "genmodels.exercises.chapters.kl_divergence"
-    kl_diagonal.__qualname__ = "another"  # another function of the same module
+    with pytest.raises(ValueError, match=r"genmodels\.exercises.*kl_nonnegative_terms, got"):
+        register(kl_nonnegative_terms)
+    kl_nonnegative_terms.__module__ = "genmodels.exercises.chapters.kl_divergence"
+    kl_nonnegative_terms.__qualname__ = "another"  # another function of the same module
     with pytest.raises(ValueError, match=r"got genmodels\.exercises.*another"):
-        register(kl_diagonal)
+        register(kl_nonnegative_terms)

@@ -13,10 +13,12 @@ __all__ = ["BY_CHAPTER", "CHAPTER_OF", "KINDS", "Exercise", "exercise", "functio
 KINDS = ("derive", "build", "explore")
 # By the names of the notebooks, which are those of the modules in `chapters`, too.
 BY_CHAPTER = {
-    "latent_variables": ("mixture-log-evidence", "prior-estimate", "evidence-small-matrices",
+    "learning_distributions": ("unseen-mass", "chain-coupling", "two-level-thermometer",
+                               "perfect-autoencoder", "narrow-kernels"),
+    "latent_variables": ("free-energy-of-wells", "prior-estimate", "evidence-small-matrices",
                          "prior-samples-needed", "proposal-width"),
-    "kl_divergence": ("kl-diagonal", "kl-monte-carlo", "kl-nonnegative-terms",
-                      "kl-full-covariance", "kl-heavy-tails"),
+    "kl_divergence": ("kl-wrong-temperature", "kl-suspect", "kl-nonnegative-terms",
+                      "kl-coupled-oscillators", "kl-heavy-tails"),
     "elbo": ("elbo-discrete", "elbo-entropy", "shifted-posterior", "elbo-data-set",
              "bound-given-x"),
     "gradients": ("mean-field-twice", "minibatch-noise", "score-function-baseline",

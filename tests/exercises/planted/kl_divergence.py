@@ -3,139 +3,96 @@ from planted import Planted, swap
 SAMPLES = "h = normal.rvs(num_samples, random_state=rng)\n"
 
 PLANTED = {
-    "kl-diagonal": Planted(
+    "kl-wrong-temperature": Planted(
         base="""
-def kl_diagonal(mean, log_var):
-    return 0.5 * np.sum(np.exp(log_var) + mean**2 - 1 - log_var, axis=-1)
+def extra_bits(energies, beta, beta_code):
+    lowered = energies - np.min(energies)  # the lowest level has the weight 1
+    z, z_code = (np.sum(np.exp(-b * lowered)) for b in (beta, beta_code))
+    mean_energy = np.sum(lowered * np.exp(-beta * lowered)) / z
+    return ((beta_code - beta) * mean_energy + np.log(z_code) - np.log(z)) / np.log(2)
+
+
+dearer = "hot"
 """,
         right=[
             """
-def kl_diagonal(mean, log_var):
-    total = 0
-    for j in range(mean.shape[1]):
-        total = total + (mean[:, j] ** 2 + np.exp(log_var[:, j]) - log_var[:, j] - 1) / 2
-    return total
+from scipy.special import log_softmax
+dearer = "hot"
+def extra_bits(energies, beta, beta_code):
+    log_q, log_p = log_softmax(-beta * energies), log_softmax(-beta_code * energies)
+    return sum(np.exp(a) * (a - b) for a, b in zip(log_q, log_p)) / np.log(2)
 """,
             """
 import torch
-def kl_diagonal(mean, log_var):
-    q = torch.distributions.Normal(mean.float(), torch.exp(log_var.float() / 2))
-    return torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(dim=1)
+dearer = "hot"
+def extra_bits(energies, beta, beta_code):
+    q = torch.distributions.Categorical(logits=-beta * energies)
+    p = torch.distributions.Categorical(logits=-beta_code * energies)
+    return torch.distributions.kl_divergence(q, p) / torch.log(torch.tensor(2.0))
 """,
         ],
         wrong={
-            "no half": (swap("0.5 * ", ""), "½ is missing"),
-            "mean over k": (swap("np.sum", "np.mean"), "mean over the latent dimensions"),
-            "mean over rows": (swap("axis=-1)", "axis=-1).mean()"), "mean over the rows"),
-            "sum over all": (swap(", axis=-1", ""), "sum over the rows"),
-            "sum over the wrong axis": (swap("axis=-1", "axis=0"), "shape (3,)"),
-            "sign": (swap("0.5", "-0.5"), "sign is reversed"),
-            "log sigma": (swap("- log_var", "- log_var / 2"), "log σ where log σ²"),
-            "log sigma everywhere": (swap("np.exp(log_var)", "np.exp(2 * log_var)",
-                                          "- log_var", "- 2 * log_var"), "log σ²"),
-            "sigma for sigma squared": (swap("exp(log_var)", "exp(log_var / 2)"), "σ where σ²"),
-            "no one": (swap(" - 1", ""), "depends on k only"),
-            "clipped": (swap("    return", "    log_var = np.clip(log_var, -10, 10)\n    return"),
-                        "log_var = -45"),
+            "choice": (swap('"hot"', '"cold"'), "prediction fails"),
+            "other words": (swap('"hot"', '"both"'), "must be one of"),
+            "nats": (swap(" / np.log(2)", ""), "This is in nats; bits"),
+            "times log 2": (swap("/ np.log(2)", "* np.log(2)"), "more than a bit"),
+            "exchanged": (swap("(energies, beta, beta_code)", "(energies, beta_code, beta)"),
+                          "are exchanged"),
+            "sign": (swap("return (", "return -("), "sign is reversed"),
+            "no partition functions": (swap(" + np.log(z_code) - np.log(z)", "",
+                                            "energies - np.min(energies)", "energies"),
+                                       "functions are missing"),
+            "partition functions exchanged": (swap("+ np.log(z_code) - np.log(z)",
+                                                   "- np.log(z_code) + np.log(z)",
+                                                   "energies - np.min(energies)", "energies"),
+                                              "have the wrong sign"),
+            "energy at the code's temperature": (swap("np.exp(-beta * lowered)) / z",
+                                                      "np.exp(-beta_code * lowered)) / z_code"),
+                                                 "mean energy is that"),
+            "whole length": (swap("return ((beta_code - beta) * mean_energy + np.log(z_code) - "
+                                  "np.log(z))", "return (beta_code * mean_energy + "
+                                  "np.log(z_code))"), "subtract that"),
+            "underflow": (swap("energies - np.min(energies)", "energies"), "underflow"),
         },
     ),
-    "kl-monte-carlo": Planted(
+    "kl-suspect": Planted(
         base="""
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    h = rng.normal(mean0, std0, num_samples)
-    log_ratio = norm.logpdf(h, mean0, std0) - norm.logpdf(h, mean1, std1)
-    return log_ratio.mean(), sem(log_ratio)
+wrong_term = "logarithm"
+stds = np.linspace(0.3, 1.5, 120_001)
+values = suspect(np.zeros((len(stds), 1)), stds[:, None])
+best_std, smallest = stds[np.argmin(values)], values.min()
 """,
         right=[
             """
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    terms = []
-    for z in rng.standard_normal(num_samples):
-        h = mean0 + std0 * z
-        log_q = -0.5 * z**2 - np.log(std0)
-        terms.append(log_q + 0.5 * ((h - mean1) / std1) ** 2 + np.log(std1))
-    return np.mean(terms), np.std(terms, ddof=1) / num_samples**0.5
+wrong_term, best_std = "logarithm", 0.5**0.5
+smallest = (0.5 - 1 - np.log(best_std)) / 2
 """,
             """
 import torch
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    q, p = torch.distributions.Normal(mean0, std0), torch.distributions.Normal(mean1, std1)
-    h = mean0 + std0 * torch.tensor(rng.standard_normal(num_samples), dtype=torch.float32)
-    terms = q.log_prob(h) - p.log_prob(h)
-    return torch.stack([terms.mean(), terms.std() / num_samples**0.5])
-""",
-            """
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    h = norm.rvs(mean0, std0, size=num_samples, random_state=rng)
-    r = norm.pdf(h, mean1, std1) / norm.pdf(h, mean0, std0)
-    return [-np.log(r).mean(), np.sqrt(np.var(np.log(r)) / num_samples)]
+v = torch.tensor(1.0, requires_grad=True)
+optimiser = torch.optim.SGD([v], 0.1)
+for _ in range(200):
+    optimiser.zero_grad()
+    loss = 0.5 * (v**2 - 1 - torch.log(v))
+    loss.backward()
+    optimiser.step()
+wrong_term, best_std, smallest = "logarithm", v, loss
 """,
         ],
         wrong={
-            "samples of p": (swap("rng.normal(mean0, std0", "rng.normal(mean1, std1"),
-                             "come from p"),
-            "exchanged": ("""
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    h = rng.normal(mean1, std1, num_samples)
-    terms = norm.logpdf(h, mean1, std1) - norm.logpdf(h, mean0, std0)
-    return terms.mean(), sem(terms)
-""", "D[p‖Q]: the two"),
-            "sign": (swap("return log_ratio.mean()", "return -log_ratio.mean()"), "wrong sign"),
-            "std squared": (swap("rng.normal(mean0, std0,", "rng.normal(mean0, std0**2,"),
-                            "too narrow"),
-            "root of std": (swap("rng.normal(mean0, std0,", "rng.normal(mean0, std0**0.5,"),
-                            "too wide"),
-            "std for variance": (swap("(h, mean0, std0)", "(h, mean0, std0**0.5)",
-                                      "(h, mean1, std1)", "(h, mean1, std1**0.5)"),
-                                 "taken for a variance"),
-            "no normalisation": ("""
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    h = rng.normal(mean0, std0, num_samples)
-    terms = ((h - mean1) / std1) ** 2 / 2 - ((h - mean0) / std0) ** 2 / 2
-    return terms.mean(), sem(terms)
-""", "normalisations are missing"),
-            "no half": ("""
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    h = rng.normal(mean0, std0, num_samples)
-    terms = ((h - mean1) / std1) ** 2 - ((h - mean0) / std0) ** 2 + np.log(std1 / std0)
-    return terms.mean(), sem(terms)
-""", "½ is missing"),
-            "bits": (swap("norm.logpdf(h, mean0, std0) - norm.logpdf(h, mean1, std1)",
-                          "np.log2(norm.pdf(h, mean0, std0) / norm.pdf(h, mean1, std1))"), "bits"),
-            "sum": (swap("log_ratio.mean()", "log_ratio.sum()"), "sum over the samples"),
-            "log of the mean": (swap("log_ratio.mean()", "np.log(np.mean(np.exp(log_ratio)))"),
-                                "logarithm of the mean"),
-            "standard deviation": (swap("sem(log_ratio)", "np.std(log_ratio)"), "of one term"),
-            "variance of the mean": (swap("sem(log_ratio)", "np.var(log_ratio) / num_samples"),
-                                     "square root is missing"),
-            "over n": (swap("sem(log_ratio)", "np.std(log_ratio) / num_samples"),
-                       "divided by n"),
-            "closed form": ("""
-def kl_monte_carlo(mean0, std0, mean1, std1, num_samples, rng):
-    terms = norm.logpdf(rng.normal(mean0, std0, num_samples), mean0, std0)
-    terms = terms - norm.logpdf(rng.normal(mean0, std0, num_samples), mean1, std1)
-    kl = np.log(std1 / std0) + (std0**2 + (mean0 - mean1) ** 2) / (2 * std1**2) - 0.5
-    return kl, 0.7002 / np.sqrt(num_samples)
-""", "exactly the same"),
-            "own generator": (swap("rng.normal", "np.random.default_rng(7).normal"),
-                              "where it was before"),
-            "reseeded": (swap("h = rng", "rng = np.random.default_rng(0)\n    h = rng"),
-                         "where it was before"),
-            "copied": (swap("h = rng", "import copy\n    h = copy.deepcopy(rng)"),
-                       "where it was before"),
-            "global state": (swap("h = rng.normal", "rng.random()\n    h = np.random.normal"),
-                             "different results"),
-            "the same noise each time": (
-                swap("h = rng.normal", "rng.random()\n    h = np.random.default_rng(0).normal"),
-                "exactly the same"),
-            "half the samples": (swap("std0, num_samples)", "std0, num_samples // 2)"), None),
-            "half the samples, error of all": (
-                swap("std0, num_samples)", "std0, num_samples // 2)",
-                     "sem(log_ratio)", "log_ratio.std() / num_samples**0.5"), "spread by"),
-            "20,000 samples": (swap("std0, num_samples)", "std0, 20_000)"), "spread by"),
-            "error of 20,000": (
-                swap("sem(log_ratio)", "log_ratio.std() / 20_000**0.5"), "came out as"),
-            "estimate only": (swap(", sem(log_ratio)", ""), "2 results"),
+            "choice": (swap('"logarithm"', '"trace"'), "term by term"),
+            "other words": (swap('"logarithm"', '"log"'), "must be one of"),
+            "variance": (swap("best_std, smallest = stds[np.argmin(values)]",
+                              "best_std, smallest = stds[np.argmin(values)] ** 2"),
+                         None),
+            "at one": (swap("best_std, smallest = stds[np.argmin(values)]",
+                            "best_std, smallest = 1.0"), "right program is smallest"),
+            "exactly the variance": (swap("best_std, smallest = stds[np.argmin(values)]",
+                                          "best_std, smallest = 0.5"), "the variance there"),
+            "two dimensions": (swap("values.min()", "2 * values.min()"), "twice the value"),
+            "positive": (swap("values.min()", "-values.min()"), "sign is reversed"),
+            "right divergence": (swap("values.min()", "0.5 * (0.5 - 1 - np.log(0.5))"),
+                                 "right divergence there"),
         },
     ),
     "kl-nonnegative-terms": Planted(
@@ -171,10 +128,10 @@ def nonnegative_terms(log_q, log_p):
 """,
         ],
         wrong={
-            "lambda 0": (swap("np.exp(log_r) - 1 - log_r", "-log_r"), "λ = 0"),
-            "lambda -1": (swap("np.exp(log_r) - 1 - log_r", "1 - np.exp(log_r) - log_r"), "λ = -1"),
+            "lambda 0": (swap("np.exp(log_r) - 1 - log_r", "-log_r"), "a = 0"),
+            "lambda -1": (swap("np.exp(log_r) - 1 - log_r", "1 - np.exp(log_r) - log_r"), "a = -1"),
             "lambda half": (swap("np.exp(log_r) - 1 - log_r", "(np.exp(log_r) - 1) / 2 - log_r"),
-                            "λ = 0.5"),
+                            "a = 0.5"),
             "ratio inverted": (swap("log_p - log_q\n", "log_q - log_p\n"), "Q/p stands"),
             "reverse divergence": (swap("np.exp(log_r) - 1 - log_r",
                                         "np.exp(log_r) * log_r - np.exp(log_r) + 1"),
@@ -190,77 +147,59 @@ def nonnegative_terms(log_q, log_p):
             "underflow": (swap("np.exp(log_r)", "(np.exp(log_p) / np.exp(log_q))"), "underflow"),
         },
     ),
-    "kl-full-covariance": Planted(
+    "kl-coupled-oscillators": Planted(
         base="""
-def kl_gaussians(mean0, cov0, mean1, cov1):
-    difference = mean1 - mean0
-    trace = np.trace(np.linalg.solve(cov1, cov0))
-    quadratic = difference @ np.linalg.solve(cov1, difference)
-    log_dets = np.linalg.slogdet(np.stack([cov0, cov1])).logabsdet
-    return 0.5 * (trace + quadratic - len(mean0) + np.diff(log_dets).item())
+def independent_fits(cov):
+    mean_field = 1 / np.diag(np.linalg.inv(cov))
+    smallest = 0.5 * (np.linalg.slogdet(cov).logabsdet - np.sum(np.log(mean_field)))
+    return mean_field, np.diag(cov), smallest
+
+
+narrower = "D[Q||p]"
 """,
         right=[
             """
-def kl_gaussians(mean0, cov0, mean1, cov1):
-    a, b = np.linalg.cholesky(cov0), np.linalg.cholesky(cov1)
-    trace = np.sum(np.linalg.solve(b, a) ** 2)
-    quadratic = np.sum(np.linalg.solve(b, mean1 - mean0) ** 2)
-    logs = np.sum(np.log(np.diag(b))) - np.sum(np.log(np.diag(a)))
-    return (trace + quadratic - len(a)) / 2 + logs
+narrower = "D[Q||p]"
+def independent_fits(cov):
+    k = len(cov)
+    v = []
+    for j in range(k):  # the variance of one, given the others
+        rest = [i for i in range(k) if i != j]
+        gain = np.linalg.solve(cov[np.ix_(rest, rest)], cov[rest, j])
+        v.append(cov[j, j] - cov[j, rest] @ gain)
+    return v, [cov[j, j] for j in range(k)], np.log(np.linalg.det(cov) / np.prod(v)) / 2
 """,
             """
 import torch
-from torch.distributions import MultivariateNormal
-def kl_gaussians(mean0, cov0, mean1, cov1):
-    q, p = MultivariateNormal(mean0, cov0), MultivariateNormal(mean1, cov1)
-    return torch.distributions.kl_divergence(q, p)
-""",
-            """
-import torch
-def kl_gaussians(mean0, cov0, mean1, cov1):
-    mean0, cov0, mean1, cov1 = (v.float() for v in (mean0, cov0, mean1, cov1))
-    inverse, column = torch.linalg.inv(cov1), (mean0 - mean1)[:, None]
-    total = torch.trace(inverse @ cov0) + column.T @ inverse @ column - len(mean0)
-    return 0.5 * (total - torch.logdet(cov0) + torch.logdet(cov1))
-""",
-            """
-def kl_gaussians(mean0, cov0, mean1, cov1):
-    values = np.linalg.eigvals(np.linalg.solve(cov1, cov0)).real
-    difference = mean1 - mean0
-    return 0.5 * (np.sum(values - 1 - np.log(values))
-                  + difference @ np.linalg.inv(cov1) @ difference)
+narrower = "D[Q||p]"
+def independent_fits(cov):
+    v = 1 / torch.diagonal(torch.linalg.inv(cov))
+    zero = torch.zeros(len(cov), dtype=cov.dtype)
+    q, p = (torch.distributions.MultivariateNormal(zero, c) for c in (torch.diag(v), cov))
+    return v, torch.diagonal(cov), torch.distributions.kl_divergence(q, p)
 """,
         ],
         wrong={
+            "choice": (swap('"D[Q||p]"', '"neither"'), "prediction fails"),
+            "other words": (swap('"D[Q||p]"', '"Q"'), "must be one of"),
+            "exchanged": (swap("return mean_field, np.diag(cov)",
+                               "return np.diag(cov), mean_field"), "are exchanged"),
+            "no inverse": (swap("return mean_field,", "return 1 / mean_field,"),
+                           "diagonal of the inverse"),
+            "inverse of the diagonal": (swap("return mean_field,", "return 1 / np.diag(cov),"),
+                                        "inverses of the diagonal"),
+            "standard deviations": (swap("return mean_field,", "return np.sqrt(mean_field),"),
+                                    "standard deviations"),
+            "eigenvalues": (swap("return mean_field,", "return np.linalg.eigvalsh(cov),"),
+                            "eigenvalues"),
             "no half": (swap("0.5 * ", ""), "½ is missing"),
-            "sign": (swap("0.5", "-0.5"), "sign is reversed"),
-            "exchanged": (swap("(mean0, cov0, mean1, cov1)", "(mean1, cov1, mean0, cov0)"),
-                          "exchanged"),
-            "no k": (swap(" - len(mean0)", ""), "depends on k only is missing"),
-            "plus k": (swap("- len(mean0)", "+ len(mean0)"), "wrong sign"),
-            "determinants exchanged": (swap("[cov0, cov1]", "[cov1, cov0]"), "wrong sign"),
-            "no determinants": (swap(" + np.diff(log_dets).item()", ""),
-                                "determinants are missing"),
-            "ratio of determinants": (swap("np.diff(log_dets).item()",
-                                           "np.linalg.det(cov1) / np.linalg.det(cov0)"),
-                                      "without its logarithm"),
-            "no difference": (swap(" + quadratic", ""), "difference of the means is missing"),
-            "difference with the first covariance": (swap("solve(cov1, difference)",
-                                                          "solve(cov0, difference)"),
-                                                     "wrong density"),
-            "difference without covariance": (swap("np.linalg.solve(cov1, difference)",
-                                                   "difference"), "units of a covariance"),
-            "trace exchanged": (swap("solve(cov1, cov0)", "solve(cov0, cov1)"), "In the trace"),
-            "trace without inverse": (swap("np.linalg.solve(cov1, cov0)", "cov1 @ cov0"),
-                                      "inverse belongs"),
-            "diagonals": ("""
-def kl_gaussians(mean0, cov0, mean1, cov1):
-    v0, v1 = np.diag(cov0), np.diag(cov1)
-    return 0.5 * np.sum(v0 / v1 + (mean1 - mean0) ** 2 / v1 - 1 + np.log(v1 / v0))
-""", "diagonals"),
-            "underflow": (swap("np.diff(log_dets).item()",
-                               "np.log(np.linalg.det(cov1) / np.linalg.det(cov0))"),
-                          "How large are the determinants"),
+            "sign": (swap("0.5 * ", "-0.5 * "), "sign is reversed"),
+            "other width": (swap("smallest = 0.5 * (np.linalg.slogdet(cov).logabsdet - "
+                                 "np.sum(np.log(mean_field)))",
+                                 "smallest = 0.5 * (np.trace(np.linalg.inv(cov) * np.diag(cov)) "
+                                 "- len(cov) + np.linalg.slogdet(cov)[1] "
+                                 "- np.log(np.diag(cov)).sum())"), "other variances"),
+            "two results": (swap(", smallest\n", "\n"), "3 results"),
         },
     ),
     "kl-heavy-tails": Planted(

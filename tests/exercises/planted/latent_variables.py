@@ -1,73 +1,58 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "mixture-log-evidence": Planted(
+    "free-energy-of-wells": Planted(
         base="""
-def mixture_log_evidence(x, weights, means, stds):
-    z = (x[:, None] - means) / stds  # (n, M)
-    log_terms = np.log(weights) - np.log(stds) - 0.5 * (z**2 + np.log(2 * np.pi))
-    return logsumexp(log_terms, axis=1)
+def free_energies(energies, beta):
+    return -logsumexp(-beta * energies, axis=1) / beta
+
+
+at_high_temperature = "B"
+beta_equal = np.log(8)
 """,
         right=[
             """
 import math
-def mixture_log_evidence(x, weights, means, stds):
+at_high_temperature, beta_equal = "B", 3 * math.log(2)
+def free_energies(energies, beta):
     result = []
-    for value in x:
-        terms = [math.log(w) - math.log(s * math.sqrt(2 * math.pi)) - ((value - m) / s) ** 2 / 2
-                 for w, m, s in zip(weights, means, stds)]
-        largest = max(terms)
-        result.append(largest + math.log(sum(math.exp(term - largest) for term in terms)))
+    for row in energies:
+        low = min(row)
+        result.append(low - math.log(sum(math.exp(-beta * (e - low)) for e in row)) / beta)
     return result
 """,
             """
 import torch
-def mixture_log_evidence(x, weights, means, stds):
-    x, weights, means, stds = (v.float() for v in (x, weights, means, stds))
-    components = torch.distributions.Normal(means, stds)
-    return torch.logsumexp(torch.log(weights) + components.log_prob(x[:, None]), dim=1)
-""",
-            """
-from functools import reduce
-from scipy.stats import norm
-def mixture_log_evidence(x, weights, means, stds):
-    return reduce(np.logaddexp, [np.log(w) + norm.logpdf(x, m, s)
-                                 for w, m, s in zip(weights, means, stds)])
+at_high_temperature, beta_equal = "B", 2.08
+def free_energies(energies, beta):
+    return -torch.logsumexp(-beta * energies.float(), dim=1) / beta
 """,
         ],
         wrong={
-            "no weights": (swap("np.log(weights) - np.log", "-np.log"), "weights p(h) are missing"),
-            "equal weights": (swap("np.log(weights)", "-np.log(len(weights))"), "the same here"),
-            "mean of logs": (swap("np.log(weights) - np.log", "-np.log",
-                                  "logsumexp(log_terms, axis=1)", "log_terms @ weights"),
-                             "mean of log p(x|h)"),
-            "sum of logs": (swap("logsumexp(log_terms, axis=1)", "np.sum(log_terms, axis=1)"),
-                            "sum of the logarithms"),
-            "no logarithm": (swap("logsumexp(log_terms, axis=1)",
-                                  "np.exp(logsumexp(log_terms, axis=1))"), "This is p(x)"),
-            "largest term": (swap("logsumexp(log_terms", "np.max(log_terms"), "largest term only"),
-            "std for variance": (swap("/ stds", "/ np.sqrt(stds)", "np.log(stds)",
-                                      "np.log(stds) / 2"), "for variances"),
-            "no 1/σ": (swap(" - np.log(stds)", ""), "1/σ; it is missing"),
-            "1/σ²": (swap("- np.log(stds)", "- np.log(stds**2)"), "here it is 1/σ²"),
-            "no 2π": (swap(" + np.log(2 * np.pi)", ""), "2π is missing"),
-            "no half": (swap("0.5 * (z**2 + np.log(2 * np.pi))",
-                             "(z**2 + 0.5 * np.log(2 * np.pi))"), "½ in the exponent"),
-            "sum over the wrong axis": (swap("axis=1", "axis=0"), "shape (3,)"),
-            "sum over the data": (swap("logsumexp(log_terms, axis=1)",
-                                       "logsumexp(log_terms, axis=1).sum()"), "sum over the data"),
-            "underflow": (swap("logsumexp(log_terms, axis=1)",
-                               "np.log(np.sum(np.exp(log_terms), axis=1))"), "underflows to 0"),
-            "clipped": (swap("logsumexp(log_terms, axis=1)",
-                             "np.log(np.sum(np.exp(log_terms), axis=1) + 1e-300)"),
-                        "far from every component"),
-            "overflow": ("""
-def mixture_log_evidence(x, weights, means, stds):
-    log_terms = np.log(weights / stds) - ((x[:, None] - means) / stds) ** 2 / 2
-    least = np.min(log_terms, axis=1)
-    log_sum = np.log(np.sum(np.exp(log_terms - least[:, None]), axis=1))
-    return least + log_sum - 0.5 * np.log(2 * np.pi)
-""", "overflows"),
+            "choice": (swap('"B"', '"A"'), "prediction fails"),
+            "other words": (swap('"B"', '"both"'), "must be one of"),
+            "sign": (swap("return -log", "return log"), "sign is reversed"),
+            "not divided": (swap(" / beta", ""), "not divided by β"),
+            "multiplied": (swap(" / beta", " * beta"), "multiplied by β"),
+            "partition function": (swap("-logsumexp(-beta * energies, axis=1) / beta",
+                                        "np.exp(-beta * energies).sum(axis=1)"),
+                                   "take the logarithm"),
+            "lowest": (swap("-logsumexp(-beta * energies, axis=1) / beta", "energies.min(axis=1)"),
+                       "lowest energy"),
+            "mean": (swap("-logsumexp(-beta * energies, axis=1) / beta",
+                          "-np.log(np.exp(-beta * energies).mean(axis=1)) / beta"),
+                     "mean of the Boltzmann"),
+            "mean energy": (swap("-logsumexp(-beta * energies, axis=1) / beta",
+                                 "(np.exp(-beta * energies) * energies).sum(axis=1) "
+                                 "/ np.exp(-beta * energies).sum(axis=1)"), "entropy is missing"),
+            "normalised": (swap("-logsumexp(-beta * energies, axis=1) / beta",
+                                "(logsumexp(-beta * energies) - logsumexp(-beta * energies, "
+                                "axis=1)) / beta"), "over all shapes"),
+            "no beta": (swap("logsumexp(-beta", "logsumexp(-1"), "missing in the exponent"),
+            "underflow": (swap("-logsumexp(-beta * energies, axis=1)",
+                               "-np.log(np.exp(-beta * energies).sum(axis=1))"), "underflow"),
+            "temperature": (swap("np.log(8)", "1 / np.log(8)"), "the temperature there"),
+            "base 2": (swap("np.log(8)", "np.log2(8)"), "base 2"),
         },
     ),
     "prior-estimate": Planted(
@@ -305,10 +290,12 @@ def relative_variance(c, k):
     return (c**2 / np.sqrt(2 * c**2 - 1)) ** k - 1
 
 
+safer = "wide"
 print([f"c = {c}: {relative_variance(c, 20):.3g}" for c in (0.7, 0.75, 0.9, 1.0, 1.1, 1.3)])
 """,
         right=[
             """
+safer = "wide"
 def relative_variance(c, k):
     if c <= 2**-0.5:
         return float("inf")
@@ -316,6 +303,7 @@ def relative_variance(c, k):
 """,
             """
 import torch
+safer = "wide"
 def relative_variance(c, k):
     c = torch.tensor(float(c))
     if c**2 <= 0.5:
@@ -324,6 +312,7 @@ def relative_variance(c, k):
 """,
             """
 from scipy import integrate
+safer = "wide"
 def relative_variance(c, k):
     precision = 2 - 1 / c**2
     if precision <= 0:
@@ -334,6 +323,8 @@ def relative_variance(c, k):
 """,
         ],
         wrong={
+            "choice": (swap('"wide"', '"narrow"'), "each mistake costs"),
+            "other words": (swap('"wide"', '"neither"'), "must be one of"),
             "second moment": (swap("** k - 1", "** k"), "mean of the square"),
             "one dimension": (swap(" ** k - 1", " - 1"), "for one dimension"),
             "sum over dimensions": (swap("(c**2 / np.sqrt(2 * c**2 - 1)) ** k - 1",

@@ -13,6 +13,8 @@ def tests_of(chapter: str) -> ModuleType:
     Nothing is kept here, so that any of these modules may be reloaded.
     """
     match chapter:
+        case "learning_distributions":
+            import genmodels.exercises.chapters.learning_distributions as tests
         case "latent_variables":
             import genmodels.exercises.chapters.latent_variables as tests
         case "kl_divergence":

@@ -1,7 +1,7 @@
 """Tests of the answers in the chapter on the Kullback-Leibler divergence."""
 
 import numpy as np
-from scipy import integrate
+from scipy import integrate, optimize, special
 
 from genmodels.exact import gaussian
 from genmodels.exercises.compare import (
@@ -9,7 +9,6 @@ from genmodels.exercises.compare import (
     agree,
     array,
     ask,
-    ask_drawing,
     compare,
     need,
     number,
@@ -19,186 +18,88 @@ from genmodels.exercises.compare import (
 )
 from genmodels.exercises.registry import exercise
 
-__all__ = ["kl_diagonal", "kl_full_covariance", "kl_heavy_tails", "kl_monte_carlo",
-           "kl_nonnegative_terms"]
+__all__ = ["kl_coupled_oscillators", "kl_heavy_tails", "kl_nonnegative_terms", "kl_suspect",
+           "kl_wrong_temperature"]
 
 
 @exercise(
-    "kl-diagonal", kind="build", difficulty=1, minutes=10, identities=("K3",),
-    right="This is the second term of every VAE's loss. At mean = 0, log_var = 0 most of the "
-          "usual mistakes give 0, too: a test at that point alone says little.")
-def kl_diagonal(answer):
-    rng = np.random.default_rng(0)
-    for n, k in ((5, 3), (1, 6), (4, 1)):
-        mean, log_var = rng.normal(size=(n, k)), rng.normal(-1, 1.2, size=(n, k))
-        compare_diagonal(ask(answer, mean=mean, log_var=log_var), mean, log_var)
-    for extreme in (-45.0, 25.0):  # apart: a sum of both would show the large one alone
-        mean, log_var = rng.normal(size=(2, 3)), np.full((2, 3), extreme)
-        compare(ask(answer, mean=mean, log_var=log_var),
-                gaussian.kl_to_standard_normal(mean, log_var),
-                what="the divergence, nats", tested=f"log_var = {extreme:g} everywhere")
-    at_prior = ask(answer, mean=np.zeros((2, 3)), log_var=np.zeros((2, 3)))
-    need(np.all(np.abs(at_prior) < 1e-6),  # ones cancel, perhaps in float32
-         f"of the prior from itself it must be 0, and came out as {show(at_prior)}.")
+    "kl-wrong-temperature", kind="build", difficulty=2, minutes=15, identities=("K1",),
+    right="Let β_code differ from β by a little: the extra cost is of second order in the "
+          "difference. Which response of the system is its coefficient?")
+def kl_wrong_temperature(answer, dearer):
+    rng = np.random.default_rng(1)
+    for m, beta, beta_code in ((2, 1.0, 2.0), (5, 0.7, 0.3), (9, 2.0, 2.5), (3, 1.5, 0.0)):
+        energies = np.sort(rng.normal(scale=2, size=m))
+        q, p = (special.softmax(-b * energies) for b in (beta, beta_code))
+        nats = np.sum(special.rel_entr(q, p))
+        bits, log_z = nats / np.log(2), [special.logsumexp(-b * energies)
+                                         for b in (beta, beta_code)]
+        got = scalar(ask(answer, energies=energies, beta=beta, beta_code=beta_code))
+        compare(got, bits, what="the extra length, bits",
+                tested=f"{m} levels, β = {beta}, β_code = {beta_code}", mistakes={
+            "This is in nats; bits are asked for.": nats,
+            "This is in nats times log 2: a nat is more than a bit.": nats * np.log(2),
+            "The two are exchanged: the outcomes come from the system at β.":
+                np.sum(special.rel_entr(p, q)) / np.log(2),
+            "The sign is reversed.": -bits,
+            "This is the mean length of the wrong code: subtract that of the right one.":
+                np.sum(special.entr(q)) / np.log(2) + bits,
+            "The partition functions are missing.":
+                (beta_code - beta) * (q @ energies) / np.log(2),
+            "The partition functions have the wrong sign.":
+                bits - 2 * (log_z[1] - log_z[0]) / np.log(2),
+            "The mean energy is that of the code's temperature; the system has another one.":
+                ((beta_code - beta) * (p @ energies) + log_z[1] - log_z[0]) / np.log(2),
+        })
+    for energies in (np.array([1e4, 1e4 + 1.0, 1e4 + 3.0]), np.array([0.0, 2.0, 1e4])):
+        got = scalar(ask(answer, energies=energies, beta=1.0, beta_code=1.5))
+        finite = energies[energies < energies.min() + 100] - energies.min()
+        q, p = (special.softmax(-b * finite) for b in (1.0, 1.5))
+        tested = f"energies {show(energies)}, β = 1, β_code = 1.5"
+        need(np.all(np.isfinite(got)), f"tested with {tested}: it came out as {show(got)}. "
+             "Exponentials of large numbers underflow; only differences of energies matter.")
+        # sums of terms of size 1e4 lose four digits
+        compare(got, np.sum(special.rel_entr(q, p)) / np.log(2), what="the extra length, bits",
+                tested=tested, error=1e-8)
+    choose(dearer, "dearer", ("hot", "cold"))
+    need(dearer == "hot", "your function is right, but your prediction fails. Let the function "
+         "tell: energies [0, 5], β of 1 and 2.")
 
 
-def compare_diagonal(got, mean, log_var):
-    """Compare the divergences of the rows with (K2), whose densities have full covariances."""
-    n, k = mean.shape
-
-    def of_rows(log_var, swapped=False):
-        pairs = [((m, np.diag(np.exp(v))), (np.zeros(k), np.eye(k)))
-                 for m, v in zip(mean, log_var)]
-        return np.array([gaussian.kl_divergence(*(p + q if swapped else q + p))
-                         for q, p in pairs])
-
-    expected = of_rows(log_var)
-    compare(got, expected, what="the divergence, nats", tested=f"n = {n}, k = {k}", mistakes={
-        "This is twice the divergence: a factor ½ is missing.": 2 * expected,
-        "This is the mean over the latent dimensions; the KL sums over them.": expected / k,
-        "This is the mean over the rows: return one number for each of them.": expected.mean(),
-        "This is the sum over the rows, too: return one number for each of them.": expected.sum(),
-        "This is −KL: the sign is reversed.": -expected,
-        "This is D[prior‖Q]: the two are exchanged.": of_rows(log_var, swapped=True),
-        "This takes log_var for log σ; it is log σ², so σ² = exp(log_var).": of_rows(2 * log_var),
-        "This has log σ where log σ² belongs.": expected + 0.25 * log_var.sum(axis=1),
-        "This has σ where σ² belongs.": expected + 0.5 * np.sum(
-            np.exp(log_var / 2) - np.exp(log_var), axis=1),
-        "It is not 0 for the prior from itself: a summand that depends on k only is "
-        "missing.": expected + k / 2,
-    })
+def choose(answer, name, words):
+    """NotYet unless an answer is one of the words."""
+    need(isinstance(answer, str) and answer in words,
+         f"`{name}` must be one of {', '.join(map(repr, words))}.")
 
 
 @exercise(
-    "kl-monte-carlo", kind="build", difficulty=1, minutes=10, identities=("K1",),
-    right="Nothing in it needs Gaussians: any density that can be sampled will do for Q, and any "
-          "whose logarithm can be evaluated for p.")
-def kl_monte_carlo(answer):
-    n, names = 20_000, ("the estimate", "its standard error")
-    cases = [{"mean0": 1.1, "std0": 0.3, "mean1": -0.4, "std1": 2.2},
-             {"mean0": 2.0, "std0": 1.7, "mean1": 1.0, "std1": 0.8}]
-    for inputs in cases:
-        mean0, std0, mean1, std1 = inputs.values()
-        tested = f"Q = N({mean0}, {std0}²), p = N({mean1}, {std1}²), n = {n:,}"
-        results = ask_drawing(answer, **inputs, num_samples=n, rng=np.random.default_rng(0))
-        mean, std, kurtosis = log_ratio_moments((mean0, std0), (mean1, std1), (mean0, std0))
-        mistakes = log_ratio_mistakes(np.random.default_rng(0).standard_normal(n), **inputs)
-        for result in results:
-            estimate, error = map(number, parts(result, *names), names)
-            compare(estimate, mean, what="the estimate, nats", tested=tested,
-                    error=5 * std / np.sqrt(n), mistakes=mistakes)
-            # A variance estimated from n terms has the relative error sqrt((kurtosis − 1)/n), its
-            # root has half of that, and five of these are granted.
-            compare(error, std / np.sqrt(n), what="the standard error, nats", tested=tested,
-                    relative=2.5 * np.sqrt((kurtosis - 1) / n),
-                    mistakes=error_mistakes(error, mistakes.terms))
-            mistakes = Mistakes()  # the next draws are not these
-    compare_spread(answer, names, **cases[0])
-
-
-def compare_spread(answer, names, **inputs):
-    """Compare the spread of estimates from few samples, and what the answer says of it."""
-    q, p = ((inputs[f"mean{i}"], inputs[f"std{i}"]) for i in (0, 1))
-    _, std, kurtosis = log_ratio_moments(q, p, drawn=q)
-    few, calls, rng = 30, 300, np.random.default_rng(1)
-    table = np.array([[number(part, name) for part, name in zip(
-        parts(ask(answer, **inputs, num_samples=few, rng=rng), *names), names)]
-        for _ in range(calls)])
-    # Five standard errors; the kurtosis of a mean of 30 is nearer to 3. Divided by n for
-    # n − 1 a mean square is smaller by 1/30.
-    spread, right = table[:, 0].std(ddof=1), std / np.sqrt(few)
-    of_mean = 3 + (kurtosis - 3) / few
-    need(abs(spread**2 / right**2 - 1) < 5 * np.sqrt((of_mean - 1) / calls),
-         f"with num_samples = {few} the estimates spread by {spread:.3g} nats from call to "
-         f"call; means of {few} independent samples spread by {right:.3g} nats.")
-    reported = np.sqrt(np.mean(table[:, 1] ** 2))
-    need(abs(reported**2 / right**2 - 1) < 1 / few + 5 * np.sqrt(
-        (kurtosis - 1) / (calls * few)),
-        f"with num_samples = {few} the standard errors came out as {reported:.3g} nats (root "
-        f"mean square of {calls} calls); means of {few} independent samples spread by "
-        f"{right:.3g} nats.")
-
-
-class Mistakes(dict):
-    """What mistakes give with known draws, by their names; `terms` are the right log ratios."""
-
-    terms = None
-
-
-def log_ratio_mistakes(noise, mean0, std0, mean1, std1):
-    """Return what mistakes give if the samples are made of this standard normal noise (n,)."""
-    def terms(h, first=(mean0, std0), second=(mean1, std1)):
-        return log_normal(h, *first) - log_normal(h, *second)
-
-    q, p = (mean0, std0), (mean1, std1)
-    h, of_p, n = mean0 + std0 * noise, mean1 + std1 * noise, len(noise)
-    right, ratio_of_norms = terms(h), np.log(std1 / std0)
-    mean = right.mean()
-    found = Mistakes({
-        "This is −KL: the log ratio has the wrong sign.": -mean,
-        "The samples come from p, but the mean is taken under Q.": terms(of_p).mean(),
-        "This is D[p‖Q]: the two are exchanged.": terms(of_p, p, q).mean(),
-        "The samples are too narrow: std0 is a standard deviation, not a square root of one.":
-            terms(mean0 + std0**2 * noise).mean(),
-        "The samples are too wide: std0 is a standard deviation, not a variance.":
-            terms(mean0 + np.sqrt(std0) * noise).mean(),
-        "In the densities std is taken for a variance.":
-            terms(h, (mean0, np.sqrt(std0)), (mean1, np.sqrt(std1))).mean(),
-        "The normalisations are missing from the log densities; only the factors 2π cancel.":
-            mean - ratio_of_norms,
-        "A factor ½ is missing from the exponents of the densities.": 2 * mean - ratio_of_norms,
-        "This is in bits; use the natural logarithm.": mean / np.log(2),
-        "This is the sum over the samples; the divergence is a mean.": n * mean,
-        "This is the logarithm of the mean ratio; the mean belongs outside the logarithm.":
-            np.log(np.mean(np.exp(right))),
-    })
-    found.terms = right
-    return found
-
-
-def error_mistakes(got, terms):
-    """Return what mistakes give for the standard error of a mean of terms (n,)."""
-    if terms is None:
-        return {}
-    n = len(terms)
-    of_both = np.array([terms.std(ddof=ddof) for ddof in (0, 1)])  # with n and with n − 1
-
-    def nearest(values):
-        return values[np.argmin(np.abs(values - got))]
-
-    return {
-        "This is the standard deviation of one term, not of the mean of all.": nearest(of_both),
-        "This is a variance: the square root is missing.": nearest(of_both**2 / n),
-        "This is the variance of one term.": nearest(of_both**2),
-        "The standard deviation is divided by n; how does the error of a mean fall with n?":
-            nearest(of_both / n),
-    }
-
-
-def log_ratio_moments(first, second, drawn):
-    """Return mean, standard deviation and kurtosis of log first − log second under drawn.
-
-    All are (mean, std) of Gaussians. By the trapezoidal rule, here exact up to rounding.
-    """
-    h = np.linspace(drawn[0] - 12 * drawn[1], drawn[0] + 12 * drawn[1], 4001)
-    weights = np.exp(log_normal(h, *drawn)) * (h[1] - h[0])
-    return moments(weights, log_normal(h, *first) - log_normal(h, *second))
-
-
-def moments(weights, values):
-    mean = weights @ values
-    variance = weights @ (values - mean) ** 2
-    return mean, np.sqrt(variance), weights @ (values - mean) ** 4 / variance**2
-
-
-def log_normal(h, mean, std):
-    return gaussian.log_density(h[:, None], [mean], [[std**2]])
+    "kl-suspect", kind="explore", difficulty=2, minutes=15, identities=("K3",),
+    right="A value that cannot occur is the best test of a program. Which of the four mistakes of "
+          "the chapter can give a negative number, and which cannot?")
+def kl_suspect(wrong_term, best_std, smallest):
+    choose(wrong_term, "wrong_term", ("trace", "mean", "logarithm"))
+    best = number(best_std, "`best_std`")
+    found = optimize.minimize_scalar(lambda v: (v**2 - 1 - np.log(v)) / 2, bounds=(0.1, 3),
+                                     method="bounded", options={"xatol": 1e-10})
+    # a grid of steps 0.01 will do
+    compare(best, found.x, what="`best_std`", error=0.011, mistakes={
+        "This is the variance there.": 0.5, "This is its logarithm.": np.log(found.x),
+        "There a right program is smallest: is this one?": 1.0})
+    compare(number(smallest, "`smallest`"), found.fun, what="`smallest`, nats", error=2e-4,
+            mistakes={
+        "This is twice the value for one dimension: is a factor ½ missing?": 2 * found.fun,
+        "The sign is reversed.": -found.fun,
+        "This is the right divergence there, not what the program gives.":
+            float(gaussian.kl_to_standard_normal([0.0], [np.log(0.5)])),
+        "This is in bits.": found.fun / np.log(2)})
+    need(wrong_term == "logarithm", "your numbers are right. Write (K3) with σ in place of σ², and "
+         "compare term by term.")
 
 
 @exercise(
     "kl-nonnegative-terms", kind="derive", difficulty=2, minutes=20, identities=("K1",),
     right="r − 1 is a control variate: its mean is known, so it may be added to reduce the error. "
-          "Which λ has the smallest variance, and what does one have to know to use it?")
+          "Which factor a has the smallest variance, and what does one have to know to use it?")
 def kl_nonnegative_terms(answer):
     log_r = np.array([-4.0, -1.3, -0.05, 0.04, 0.6, 1.1, 2.1])  # on both sides of r = 1
     log_q = np.array([-2.0, -1.2, -3.1, -1.9, -2.6, -0.7, -4.4])
@@ -239,74 +140,62 @@ def kl_nonnegative_terms(answer):
 
 
 def compare_terms(got, expected, log_r):
-    """Name another λ: with it the terms are −log r + λ (r − 1), to rounding."""
+    """Name another factor a: with it the terms are −log r + a (r − 1), to rounding."""
     got = array(got, "the terms, nats")
     if got.shape != np.shape(expected) or not np.all(np.isfinite(got)):
         return
     factor = (got[-1] + log_r[-1]) / np.expm1(log_r[-1])  # r is largest there
     if agree(got, factor * np.expm1(log_r) - log_r) and abs(factor - 1) > 1e-2:
         factor = round(float(factor), 3) + 0.0  # no −0
-        raise NotYet(f"these are the terms with λ = {factor:g}. Their mean is right, but "
+        raise NotYet(f"these are the terms with a = {factor:g}. Their mean is right, but "
                      f"one of them is {got.min():.3g}, and none may be negative.")
 
 
 @exercise(
-    "kl-full-covariance", kind="build", difficulty=2, minutes=15, identities=("K2",),
-    right="The divergence does not depend on the units, and neither does your code. Does each of "
-          "its three parts stay the same, or only their sum?")
-def kl_full_covariance(answer):
+    "kl-coupled-oscillators", kind="derive", difficulty=3, minutes=20, identities=("K2",),
+    right="Mean field has the right means and too small fluctuations. What do the two variances "
+          "tend to for two oscillators whose coupling becomes infinitely strong?")
+def kl_coupled_oscillators(answer, narrower):
     rng = np.random.default_rng(2)
-    (mean0, cov0), (mean1, cov1) = random_gaussian(4, rng), random_gaussian(4, rng)
-    expected = gaussian.kl_divergence(mean0, cov0, mean1, cov1)
-    inverse0, inverse1 = np.linalg.inv(cov0), np.linalg.inv(cov1)
-    difference = mean1 - mean0
-    quadratic, other = difference @ inverse1 @ difference, difference @ inverse0 @ difference
-    trace, reverse_trace = np.sum(inverse1 * cov0), np.sum(inverse0 * cov1)
-    log_ratio = np.linalg.slogdet(cov1).logabsdet - np.linalg.slogdet(cov0).logabsdet
-    got = scalar(ask(answer, mean0=mean0, cov0=cov0, mean1=mean1, cov1=cov1))
-    compare(got, expected, what="the divergence, nats", tested="k = 4", mistakes={
-        "This is twice the divergence: a factor ½ is missing.": 2 * expected,
-        "This is −KL: the sign is reversed.": -expected,
-        "This is D[N₁‖N₀]: the two are exchanged.":
-            gaussian.kl_divergence(mean1, cov1, mean0, cov0),
-        "It is not 0 for two equal densities: a summand that depends on k only is missing.":
-            expected + 2,
-        "For two equal densities it is not 0: the summand that depends on k only has the wrong "
-        "sign.": expected + 4,
-        "The logarithm of the determinants has the wrong sign: are they exchanged?":
-            expected - log_ratio,
-        "The determinants are missing.": expected - log_ratio / 2,
-        "The determinants' ratio stands without its logarithm.":
-            expected - log_ratio / 2 + np.exp(log_ratio) / 2,
-        "The logarithm of the determinants counts twice.": expected + log_ratio / 2,
-        "The difference of the means is missing.": expected - quadratic / 2,
-        "The difference of the means is measured with the covariance of the wrong density.":
-            expected + (other - quadratic) / 2,
-        "The difference of the means is not measured in units of a covariance.":
-            expected + (difference @ difference - quadratic) / 2,
-        "A covariance stands where its inverse belongs, at the difference of the means.":
-            expected + (difference @ cov1 @ difference - quadratic) / 2,
-        "In the trace the two covariances are exchanged.": expected + (reverse_trace - trace) / 2,
-        "In the trace a covariance stands where its inverse belongs.":
-            expected + (np.sum(cov1 * cov0) - trace) / 2,
-        "This uses the diagonals of the covariances only.": gaussian.kl_divergence(
-            mean0, np.diag(np.diag(cov0)), mean1, np.diag(np.diag(cov1))),
-        "This is in bits; use the natural logarithm.": expected / np.log(2),
-    })
-    (mean0, cov0), (mean1, cov1) = random_gaussian(40, rng), random_gaussian(40, rng)
-    expected = gaussian.kl_divergence(mean0, cov0, mean1, cov1)
-    tested = "k = 40, in a unit that makes every number of h 10⁶ times smaller"
-    got = scalar(ask(answer, mean0=1e-6 * mean0, cov0=1e-12 * cov0, mean1=1e-6 * mean1,
-                     cov1=1e-12 * cov1))
-    need(np.all(np.isfinite(got)),
-         f"tested with {tested}: it came out as {show(got)}. How large are the determinants?")
-    compare(got, expected, what="the divergence, nats", tested=tested)
+    for k in (4, 2, 3):
+        factor = rng.normal(size=(k, k)) / np.sqrt(k)
+        cov = factor @ factor.T + 0.3 * np.eye(k)
+        zero, inverse = np.zeros(k), np.linalg.inv(cov)
 
+        def of(log_v, cov=cov, zero=zero, swapped=False):
+            pair = (zero, np.diag(np.exp(log_v))), (zero, cov)
+            return gaussian.kl_divergence(*pair[swapped], *pair[not swapped])
 
-def random_gaussian(k, rng):
-    """Return a mean (k,) and a full covariance (k, k) with eigenvalues from 0.4 to about 4."""
-    factor = rng.normal(size=(k, k)) / np.sqrt(k)
-    return rng.normal(size=k), factor @ factor.T + 0.4 * np.eye(k)
+        fits = [optimize.minimize(lambda v, swapped=swapped: of(v, swapped=swapped), zero,
+                                  method="BFGS", options={"gtol": 1e-9})
+                for swapped in (False, True)]
+        names = ("the variances for D[Q‖p]", "the variances for D[p‖Q]", "the smallest D[Q‖p]")
+        got = [array(part, name) for part, name in zip(
+            parts(ask(answer, cov=cov), *names), names)]
+        tested = f"k = {k}"
+        mean_field, matched = (np.exp(fit.x) for fit in fits)
+        # 1e-5: where a numerical minimiser stops
+        compare(got[0], mean_field, what=names[0], tested=tested, relative=1e-5, mistakes={
+            "These are for D[p‖Q]: the two are exchanged.": np.diag(cov),
+            "This is the diagonal of the inverse; its inverse is needed.": np.diag(inverse),
+            "These are the inverses of the diagonal of the covariance.": 1 / np.diag(cov),
+            "These are standard deviations.": np.sqrt(1 / np.diag(inverse)),
+            "These are the eigenvalues: Q is diagonal in the given coordinates.":
+                np.linalg.eigvalsh(cov)})
+        compare(got[1], matched, what=names[1], tested=tested, relative=1e-5, mistakes={
+            "These are for D[Q‖p]: the two are exchanged.": 1 / np.diag(inverse),
+            "These are standard deviations.": np.sqrt(np.diag(cov))})
+        value = fits[0].fun
+        compare(scalar(got[2]), value, what="the smallest D[Q‖p], nats", tested=tested,
+                relative=1e-7, mistakes={
+            "The factor ½ is missing.": 2 * value, "The sign is reversed.": -value,
+            "This is D[p‖Q] for the same Q: the two are exchanged.": of(fits[0].x, swapped=True),
+            "This is the divergence for the other variances.": of(np.log(np.diag(cov))),
+            "This is in bits; use the natural logarithm.": value / np.log(2)})
+    words = ("D[Q||p]", "D[p||Q]", "neither")
+    choose(narrower, "narrower", words)
+    need(narrower == words[0], "your function is right, but your prediction fails. Compare the two "
+         "arrays of variances that it returns.")
 
 
 @exercise(
@@ -337,3 +226,16 @@ def kl_heavy_tails(infinite, estimate, standard_error):
     # five standard errors of the root of a variance, as for kl-monte-carlo
     compare(standard_error, std / np.sqrt(n), what="the standard error, nats",
             tested=f"n = {n:,}", relative=2.5 * np.sqrt((kurtosis - 1) / n))
+
+
+# What several tests use -------------------------------------------------------------------------
+
+
+def moments(weights, values):
+    mean = weights @ values
+    variance = weights @ (values - mean) ** 2
+    return mean, np.sqrt(variance), weights @ (values - mean) ** 4 / variance**2
+
+
+def log_normal(h, mean, std):
+    return gaussian.log_density(h[:, None], [mean], [[std**2]])

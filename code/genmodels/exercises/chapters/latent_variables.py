@@ -5,77 +5,72 @@ import sys
 import tracemalloc
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy import optimize
 
 from genmodels.exact import gaussian
 from genmodels.exact.linear_gaussian import LinearGaussian
-from genmodels.exact.mixture import GaussianMixture
-from genmodels.exercises.compare import array, ask, compare, need, parts, scalar, show
+from genmodels.exercises.compare import array, ask, compare, need, number, parts, scalar, show
 from genmodels.exercises.registry import exercise
 
-__all__ = ["evidence_small_matrices", "mixture_log_evidence", "prior_estimate",
+__all__ = ["evidence_small_matrices", "free_energy_of_wells", "prior_estimate",
            "prior_samples_needed", "proposal_width"]
 
 
 @exercise(
-    "mixture-log-evidence", kind="build", difficulty=1, minutes=10, identities=("L1",),
-    right="The same log-sum-exp averages importance weights and sums over labels in every "
-          "framework. Which of its terms, divided by the sum, is the posterior p(h|x)?")
-def mixture_log_evidence(answer):
-    weights, means, stds = np.array([0.55, 0.3, 0.15]), np.array([-2, 0.5, 3]), np.array([
-        0.6, 1.7, 0.4])
-    x = np.array([-3.1, -1.4, -0.2, 0.9, 1.8, 2.9, 3.3])
+    "free-energy-of-wells", kind="explore", difficulty=2, minutes=15, identities=("L1",),
+    right="A free energy as a function of an observed coordinate is called a potential of mean "
+          "force. Which force does its derivative average?")
+def free_energy_of_wells(answer, at_high_temperature, beta_equal):
+    rng = np.random.default_rng(3)
+    for shapes, states, beta in ((3, 5, 0.7), (4, 2, 2.5)):
+        energies = rng.normal(scale=2, size=(shapes, states))
+        compare_free_energies(answer, energies, beta)
+    energies[1, 1] = np.inf
+    compare_free_energies(answer, energies, 1.3)
+    far = np.array([[1e4, 1e4 + 1], [-1e4, -1e4 + 2]])
+    got = ask(answer, energies=far, beta=1.0)
+    need(np.all(np.isfinite(got)), f"with energies of ±10⁴ it came out as {show(got)}: the "
+         "exponentials underflow or overflow before the logarithm is taken.")
+    # float32 rounds 1e4 by 5e-4
+    compare(got, [1e4 - np.log1p(np.exp(-1)), -1e4 - np.log1p(np.exp(-2))],
+            what="the free energies", tested="energies of ±10⁴, β = 1", error=1e-3)
+    beta_equal = number(beta_equal, "`beta_equal`")
+    equal = optimize.brentq(lambda b: 8 * np.exp(-b) - 1, 0.1, 10)
+    compare(beta_equal, equal, what="`beta_equal`", relative=5e-3, mistakes={
+        "This is the temperature there, 1/β.": 1 / equal,
+        "Eight states are eight times as probable as one, not two to the eighth times.":
+            8 * np.log(2),
+        "This is the logarithm to base 2.": np.log2(8), "This is the logarithm to base 10.":
+            np.log10(8), "All nine states are counted for B; it has eight.": np.log(9)})
+    words = ("A", "B")
+    need(isinstance(at_high_temperature, str) and at_high_temperature in words,
+         "`at_high_temperature` must be one of 'A', 'B'.")
+    need(at_high_temperature == "B", "your numbers are right, but your prediction fails. What do "
+         "the Boltzmann factors of all nine states tend to as β → 0?")
 
-    def mixture(weights=weights, stds=stds, x=x):
-        model = GaussianMixture(weights, means[:, None], stds[:, None, None] ** 2)
-        return model.log_density(x[:, None])
 
-    expected = mixture()
-    log_likelihood = np.stack([gaussian.log_density(x[:, None], [m], [[s**2]])
-                               for m, s in zip(means, stds)], axis=1)  # (n, M)
-    log_joint = log_likelihood + np.log(weights)
-    got = ask(answer, x=x, weights=weights, means=means, stds=stds)
-    what, tested = "log p(x), nats", "n = 7, M = 3, weights 0.55, 0.3, 0.15"
-    compare(got, expected, what=what, tested=tested, mistakes={
-        "The weights p(h) are missing.": logsumexp(log_likelihood, axis=1),
-        "Every component counts the same here: where are the weights p(h)?":
-            mixture(weights=np.full(3, 1 / 3)),
-        "This is the mean of log p(x|h) under p(h); the logarithm is taken of the sum.":
-            log_likelihood @ weights,
-        "This is the sum of the logarithms; the logarithm is taken of the sum.":
-            log_joint.sum(axis=1),
-        "This is p(x); its logarithm is asked for.": np.exp(expected),
-        "This is −log p(x): the sign is reversed.": -expected,
-        "This is the largest term only; the others contribute as well.": log_joint.max(axis=1),
-        "This takes stds for variances.": mixture(stds=np.sqrt(stds)),
-        "The normalisation of a Gaussian contains 1/σ; it is missing.":
-            logsumexp(log_joint + np.log(stds), axis=1),
-        "The normalisation of a Gaussian contains 1/σ; here it is 1/σ².":
-            logsumexp(log_joint - np.log(stds), axis=1),
-        "The factor with 2π is missing.": expected + 0.5 * np.log(2 * np.pi),
-        "The factor with 2π has the wrong power.": expected - 0.5 * np.log(2 * np.pi),
-        "The factor ½ in the exponent is missing.": logsumexp(
-            2 * log_joint - np.log(weights) + np.log(stds) + 0.5 * np.log(2 * np.pi), axis=1),
-        "The largest term is subtracted before the exponential and not added again.":
-            expected - log_joint.max(axis=1),
-        "This is in bits; use the natural logarithm.": expected / np.log(2),
-        "This is the sum over the data: return one number for each x.": expected.sum(),
-        "This is the mean over the data: return one number for each x.": expected.mean(),
+def compare_free_energies(answer, energies, beta):
+    """Compare free energies with −log Z/β, state by state."""
+    weights = [[np.exp(-beta * e) for e in row] for row in energies]
+    z = np.array([sum(row) for row in weights])
+    expected, finite = -np.log(z) / beta, np.isfinite(energies)
+    probabilities = np.array(weights) / z[:, None]
+    mean = np.sum(probabilities * np.where(finite, energies, 0), axis=1)
+    compare(ask(answer, energies=energies, beta=beta), expected, what="the free energies",
+            tested=f"{len(energies)} shapes, β = {beta}", mistakes={
+        "The sign is reversed.": -expected,
+        "The logarithm is not divided by β.": beta * expected,
+        "The logarithm is multiplied by β.": beta**2 * expected,
+        "These are the partition functions; take the logarithm.": z,
+        "This is the mean energy; the entropy is missing.": mean,
+        "This is the lowest energy of each shape; the other states contribute as well.":
+            energies.min(axis=1),
+        "This is the mean of the Boltzmann factors; (L1) has their sum.":
+            expected + np.log(energies.shape[1]) / beta,
+        "This is normalised over all shapes; the free energy of a shape is asked for.":
+            expected + np.log(z.sum()) / beta,
+        "β is missing in the exponent.": -np.log(np.exp(-energies).sum(axis=1)) / beta,
     })
-    for n, components in ((4, 4), (1, 2), (3, 1)):  # n = M hides an exchange of the axes
-        others = np.random.default_rng(n)
-        weights_, means_ = others.dirichlet(np.ones(components)), others.normal(size=components)
-        stds_, x_ = others.uniform(0.3, 2, size=components), others.normal(scale=2, size=n)
-        model = GaussianMixture(weights_, means_[:, None], stds_[:, None, None] ** 2)
-        compare(ask(answer, x=x_, weights=weights_, means=means_, stds=stds_),
-                model.log_density(x_[:, None]), what=what, tested=f"n = {n}, M = {components}")
-    far = np.array([-90.0, 500.0])
-    got = ask(answer, x=far, weights=weights, means=means, stds=stds)
-    need(np.all(np.isfinite(got)),
-         f"tested with x = −90 and 500, far from every component: it came out as {show(got)}. "
-         "There p(x) underflows to 0, or a ratio of two of its terms overflows, before the "
-         "logarithm is taken.")
-    compare(got, mixture(x=far), what=what, tested="x = −90 and 500, far from every component")
 
 
 @exercise(
@@ -338,7 +333,7 @@ def weight_moments(value, noise_var):
     "proposal-width", kind="derive", difficulty=3, minutes=20, identities=("L2",),
     right="Plot it against c for k = 20: how much wider than the posterior may Q be until a single "
           "weight has a relative error of 100 %?")
-def proposal_width(answer):
+def proposal_width(answer, safer):
     for c, k in ((1.3, 3), (0.8, 4), (0.72, 2), (2.5, 1), (1.05, 12)):
         u = np.linspace(-70, 70, 14_001)
         # ∫ posterior²/Q of one dimension; its exponent is −u² + u²/(2c²)
@@ -379,6 +374,10 @@ def proposal_width(answer):
         need(narrow.shape == () and np.isposinf(narrow),
              f"for c = {c} it came out as {show(narrow)}. Does your integral over h converge "
              "there?")
+    need(isinstance(safer, str) and safer in ("narrow", "wide"),
+         "`safer` must be one of 'narrow', 'wide'.")
+    need(safer == "wide", "your function is right; let it tell what each mistake costs: c = 0.6 "
+         "and 1.4, for some k.")
 
 
 # What several tests use -------------------------------------------------------------------------
