@@ -19,7 +19,7 @@ BY_CHAPTER = {
                       "kl-full-covariance", "kl-heavy-tails"),
     "elbo": ("three-elbo-programs", "elbo-entropy", "shifted-posterior", "elbo-data-set",
              "ising-pair"),
-    "gradients": ("mean-field-twice", "minibatch-noise", "score-function-baseline",
+    "gradients": ("antiferromagnet", "minibatch-noise", "three-gradient-programs",
                   "one-sample-loss", "gradient-noise"),
     "vae_keras": ("bernoulli-from-logits", "grey-pixel-floor", "sample-latent",
                   "keras-batch-loss", "mean-over-pixels"),

@@ -13,7 +13,7 @@ __all__ = ["elbo_data_set", "elbo_entropy", "ising_pair", "shifted_posterior",
 
 
 @exercise(
-    "three-elbo-programs", kind="explore", difficulty=1, minutes=15, identities=("B2", "B3"),
+    "three-elbo-programs", kind="explore", difficulty=1, minutes=15, identities=("B1", "B2"),
     right="More samples make c estimate something else; they make a and b more precise. With one "
           "sample, a and c are the same program.")
 def three_elbo_programs(wrong, excess):
