@@ -1,64 +1,74 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "mean-field-twice": Planted(
+    "antiferromagnet": Planted(
         base="""
-def two_mean_fields(cov):
-    log_det = np.linalg.slogdet(cov)[1]
-    inside = 1 / np.diag(np.linalg.inv(cov))
-    outside = np.diag(cov)
-    first = 0.5 * (log_det - np.sum(np.log(inside)))
-    second = 0.5 * (np.sum(np.log(outside)) - log_det)
-    return inside, first, outside, second
+gaps = []
+for coupling in couplings:
+    means = np.cos(np.pi * np.arange(6)) if coupling < 0 else np.ones(6)
+    for _ in range(2000):  # a field from the two neighbours
+        for i in range(6):
+            means[i] = np.tanh(coupling * (means[i - 1] + means[(i + 1) % 6]))
+    up, down = (1 + means) / 2, (1 - means) / 2
+    energy = -coupling * np.sum(means * np.roll(means, 1))
+    entropy = -np.sum(xlogy(up, up) + xlogy(down, down))
+    states = np.array(np.meshgrid(*[[-1, 1]] * 6)).reshape(6, -1)  # (6, 64)
+    log_z = logsumexp(coupling * np.sum(states * np.roll(states, 1, axis=0), axis=0))
+    gaps.append(energy - entropy + log_z)
+pattern = "alternating"
 """,
         right=[
             """
-def two_mean_fields(cov):
-    k = len(cov)
-    precision = np.linalg.inv(cov)
-    v = np.array([1 / precision[i, i] for i in range(k)])
-    w = np.array([cov[i, i] for i in range(k)])
-    def kl(a, b):
-        return 0.5 * (np.trace(np.linalg.inv(b) @ a) - k
-                      + np.log(np.linalg.det(b) / np.linalg.det(a)))
-    return v, kl(np.diag(v), cov), w, kl(cov, np.diag(w))
+gaps = np.zeros(4, dtype=np.float32)
+for n, K in enumerate(couplings):
+    m = 1.0
+    for _ in range(500):
+        m = np.tanh(2 * abs(K) * m)
+    a, b = (1 + m) / 2, (1 - m) / 2
+    log_z = np.log((2 * np.cosh(K)) ** 6 + (2 * np.sinh(K)) ** 6)
+    gaps[n] = -6 * abs(K) * m ** 2 + 6 * (xlogy(a, a) + xlogy(b, b)) + log_z
+pattern = " Alternating"
 """,
             """
-import torch
-def two_mean_fields(cov):
-    cov = torch.as_tensor(cov).float()
-    N = torch.distributions.MultivariateNormal
-    p = N(torch.zeros(len(cov)), cov)
-    q = [N(torch.zeros(len(cov)), torch.diag(v))
-         for v in (1 / torch.diagonal(torch.linalg.inv(cov)), torch.diagonal(cov))]
-    kl = torch.distributions.kl_divergence
-    return q[0].variance, kl(q[0], p), q[1].variance, kl(p, q[1])
+from scipy.optimize import minimize
+states = np.array([[1 - 2 * (n >> i & 1) for i in range(6)] for n in range(64)])
+bonds = (states * np.roll(states, 1, axis=1)).sum(axis=1)
+generator = np.random.default_rng(3)
+
+def divergence(angles, K):
+    log_q = np.sum(-np.logaddexp(0, -2 * states * angles), axis=1)
+    log_p = K * bonds - logsumexp(K * bonds)
+    return np.sum(np.exp(log_q) * (log_q - log_p))
+
+gaps = [min(minimize(divergence, generator.normal(size=6), K, tol=1e-10).fun for _ in range(12))
+        for K in couplings]
+pattern = "alternating"
 """,
         ],
         wrong={
-            "diagonal of the covariance": (swap("1 / np.diag(np.linalg.inv(cov))", "np.diag(cov)"),
-                                           "minimises the other divergence"),
-            "precisions": (swap("1 / np.diag(np", "np.diag(np"), "are precisions"),
-            "standard deviations": (swap("return inside, first, outside,",
-                                         "return inside**0.5, first, outside**0.5,"),
-                                    "standard deviations"),
-            "no half": (swap("first = 0.5 *", "first ="), "factor ½ is missing"),
-            "sign": (swap("first = 0.5", "first = -0.5"), "sign is reversed"),
-            "no half in the second": (swap("second = 0.5 *", "second ="), "factor ½ is missing"),
-            "exchanged": (swap("return inside, first, outside, second",
-                               "return outside, second, inside, first"), "other divergence"),
-            "prices exchanged": (swap("return inside, first, outside, second",
-                                      "return inside, second, outside, first"),
-                                 "minimum of the other divergence"),
-            "first Q twice": (swap("outside, second", "inside, first"), "These minimise D[Q‖p]"),
-            "price of the wrong variances": (swap(
-                "first = 0.5 * (log_det - np.sum(np.log(inside)))",
-                "first = 0.5 * (np.sum(np.diag(np.linalg.inv(cov)) * outside) - 3 + log_det"
-                " - np.sum(np.log(outside)))"), "not the best ones"),
-            "no determinant": (swap("log_det - np", "-np"), "log determinant of the covariance"),
-            "two results": (swap("return inside, first, outside, second", "return inside, first"),
-                            "4 results"),
-            "mean of logs": (swap("np.sum(np.log(outside))", "np.mean(np.log(outside))"), None),
+            "one mean for all": (swap("np.cos(np.pi * np.arange(6)) if coupling < 0 else "
+                                      "np.ones(6)", "np.ones(6) * (coupling > 0)"),
+                                 "the same mean here"),
+            "zero": (swap("np.cos(np.pi * np.arange(6)) if coupling < 0 else np.ones(6)",
+                          "np.zeros(6)"), "means are zero here"),
+            "bounds": (swap(" + log_z)", ")"), "what they lie above F"),
+            "sign": (swap("gaps.append(", "gaps.append(-1 * ("
+                          , "+ log_z)", "+ log_z))"), "sign is reversed"),
+            "sign of log Z": (swap("+ log_z)", "- log_z)"), "wrong sign"),
+            "free energies": (swap("gaps.append(energy - entropy + log_z)",
+                                   "gaps.append(-log_z)"), "without a trial"),
+            "bits": (swap("gaps.append(energy - entropy + log_z)",
+                          "gaps.append((energy - entropy + log_z) / np.log(2))"), "bits"),
+            "each spin": (swap("gaps.append(energy - entropy + log_z)",
+                               "gaps.append((energy - entropy + log_z) / 6)"), "for each spin"),
+            "no entropy": (swap("energy - entropy", "energy"), "entropy is missing"),
+            "open chain": (swap("np.sum(states * np.roll(states, 1, axis=0), axis=0)",
+                                "np.sum(states[1:] * states[:-1], axis=0)"), "open chain"),
+            "half the energy": (swap("energy = -coupling", "energy = -0.5 * coupling"), None),
+            "pattern zero": (swap('"alternating"', '"zero"'), "smaller than that of zero"),
+            "pattern equal": (swap('"alternating"', '"equal"'), "what do neighbours prefer"),
+            "another word": (swap('"alternating"', '"random"'), "must be"),
+            "no word": (swap('"alternating"', "1"), "must be"),
         },
     ),
     "minibatch-noise": Planted(
@@ -120,66 +130,42 @@ def minibatch_variance(values, batch_size):
                            None),
         },
     ),
-    "score-function-baseline": Planted(
+    "three-gradient-programs": Planted(
         base="""
-def score_gradients(f, h, mean, log_var):
-    std = np.exp(log_var / 2)
-    noise = (h - mean) / std  # (n, k)
-    score = np.hstack([noise / std, (noise**2 - 1) / 2])  # (n, 2k)
-    others = (np.sum(f) - f) / (len(f) - 1)  # (n,)
-    return (f - others)[:, None] * score
+wrong = "b"
+gives = [0.0, -(3 - 0.5**2 - 1) / 2]
 """,
         right=[
             """
-def score_gradients(f, h, mean, log_var):
-    rows = []
-    for i in range(len(f)):
-        c = np.mean([f[j] for j in range(len(f)) if j != i])
-        var = np.exp(log_var)
-        in_mean = (h[i] - mean) / var
-        in_log_var = 0.5 * ((h[i] - mean) ** 2 / var - 1)
-        rows.append((f[i] - c) * np.concatenate([in_mean, in_log_var]))
-    return np.array(rows)
+wrong = " B "
+gives = torch.tensor([0.0, -7 / 8])
 """,
             """
-import torch
-def score_gradients(f, h, mean, log_var):
-    mean, log_var = (v.clone().float().requires_grad_() for v in (mean, log_var))
-    f, h, n = f.float(), h.float(), len(f)
-    out = []
-    for i in range(n):
-        q = torch.distributions.Normal(mean, torch.exp(log_var / 2))
-        grads = torch.autograd.grad(q.log_prob(h[i]).sum(), (mean, log_var))
-        out.append((f[i] - torch.cat([f[:i], f[i + 1:]]).mean()) * torch.cat(grads))
-    return torch.stack(out)
+wrong = "b"
+h = np.linspace(-9.5, 10.5, 4001)
+q = np.exp(-0.5 * (h - 0.5) ** 2) / np.sqrt(2 * np.pi)
+gives = np.array([0, -0.5 * np.sum(q * (3 - h**2)) * (h[1] - h[0])])
 """,
         ],
         wrong={
-            "mean of all": (swap("(np.sum(f) - f) / (len(f) - 1)", "np.full(len(f), f.mean())"),
-                            "contains the sample"),
-            "no baseline": (swap("(f - others)", "f"), "no baseline"),
-            "added": (swap("f - others", "f + others"), "it is subtracted"),
-            "sign": (swap("return (f", "return -(f"), "sign is reversed"),
-            "sum of the others": (swap(" / (len(f) - 1)", ""), "not their mean"),
-            "divided by n": (swap("(len(f) - 1)", "len(f)"), "there are n − 1"),
-            "mean over samples": (swap("[:, None] * score", "[:, None] * score).mean(axis=0)",
-                                       "return (f", "return ((f"), "return one estimate"),
-            "epsilon": (swap("noise / std, (", "noise, ("), "lacks a division by σ"),
-            "variance": (swap("noise / std, (", "noise / std**2, ("), "divided by σ once too"),
-            "log sigma": (swap(" - 1) / 2]", " - 1]", "[noise / std, (", "[noise / std, "),
-                          "derivative in log σ"),
-            "no one": (swap("(noise**2 - 1) / 2", "noise**2 / 2"), "lacks the summand"),
-            "sign of the second half": (swap("(noise**2 - 1)", "(1 - noise**2)"),
-                                        "sign of the second half"),
-            "log_var for log sigma": (swap("np.exp(log_var / 2)", "np.exp(log_var)"),
-                                      "log_var for log σ"),
-            "order": (swap("[noise / std, (noise**2 - 1) / 2]",
-                           "[(noise**2 - 1) / 2, noise / std]"),
-                      "comes first here"),
-            "no f": (swap("return (f - others)[:, None] * score", "return score"),
-                     "not multiplied by f"),
-            "one half only": (swap("np.hstack([noise / std, (noise**2 - 1) / 2])", "noise / std"),
-                              "shape (5, 3)"),
+            "a": (swap('"b"', '"a"'), "which is (G5)"),
+            "c": (swap('"b"', '"c"'), "which is (G4)"),
+            "another word": (swap('"b"', '"none"'), "must be"),
+            "no word": (swap('"b"', "2"), "must be"),
+            "exact": (swap("[0.0, -(3 - 0.5**2 - 1) / 2]", "[-1.0, -1.0]"), "exact gradient of"),
+            "minus exact": (swap("[0.0, -(3 - 0.5**2 - 1) / 2]", "[1.0, 1.0]"),
+                            "gradient of −E_Q[f], and"),
+            "sign": (swap("-(3", "(3"), "sign is reversed"),
+            "nothing": (swap("-(3 - 0.5**2 - 1) / 2", "0"), "still contains log σ²"),
+            "no half": (swap(" / 2", ""), "factor −½"),
+            "order": (swap("[0.0, -(3 - 0.5**2 - 1) / 2]", "[-7 / 8, 0]"), "in mean first"),
+            "mean of c": (swap("[0.0", "[-1.0"), "In `mean` the path"),
+            "log_var of c": (swap("-(3 - 0.5**2 - 1) / 2", "-1"), "In `log_var` the path"),
+            "at the mean": (swap(" - 1)", ")"), "f at the mean"),
+            "both ways": (swap("[0.0, -(3 - 0.5**2 - 1) / 2]", "[-1, -15 / 8]"), "adds the two"),
+            "twice": (swap("[0.0, -(3 - 0.5**2 - 1) / 2]", "[-2, -2]"), "twice the exact"),
+            "one number": (swap("[0.0, -(3 - 0.5**2 - 1) / 2]", "-7 / 8"), "expected (2,)"),
+            "no reason": (swap("/ 2]", "/ 3]"), None),
         },
     ),
     "one-sample-loss": Planted(

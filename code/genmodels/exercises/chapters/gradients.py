@@ -14,87 +14,84 @@ from genmodels.exercises.compare import (
     compare,
     need,
     number,
-    parts,
     show,
     to_numpy,
 )
 from genmodels.exercises.registry import exercise
 
-__all__ = ["gradient_noise", "mean_field_twice", "minibatch_noise", "one_sample_loss",
-           "score_function_baseline"]
+__all__ = ["antiferromagnet", "gradient_noise", "minibatch_noise", "one_sample_loss",
+           "three_gradient_programs"]
+
+
+COUPLINGS = np.array([-1.0, -0.4, 0.4, 1.0])
+RING = np.array(list(itertools.product([-1.0, 1.0], repeat=6)))  # (64, 6)
 
 
 @exercise(
-    "mean-field-twice", kind="derive", difficulty=2, minutes=20, identities=("G1",),
-    right="For k = 2 both prices are −½ log(1 − ρ²); for larger k they differ. A VAE minimises "
-          "the first divergence, so its encoder tends to report too little uncertainty.")
-def mean_field_twice(answer):
-    rng = np.random.default_rng(0)
-    factor = rng.normal(size=(3, 3))
-    cov = factor @ factor.T + 0.2 * np.eye(3)
-    precision, zero = np.linalg.inv(cov), np.zeros(3)
-    inside, outside = 1 / np.diag(precision), np.diag(cov)
+    "antiferromagnet", kind="explore", difficulty=2, minutes=25, identities=("G1",),
+    right="On a ring of five spins K and −K are different systems: what is it that the signs "
+          "cannot do there?")
+def antiferromagnet(gaps, pattern):
+    def gap(means, coupling):
+        """D[Q‖p] in nats, by summation over the 64 states."""
+        q = np.prod((1 + means * RING) / 2, axis=1)
+        log_p = coupling * np.sum(RING * np.roll(RING, 1, axis=1), axis=1)
+        log_p -= np.log(np.sum(np.exp(log_p)))
+        kept = q > 0
+        return np.sum(q[kept] * (np.log(q[kept]) - log_p[kept]))
 
-    def first(variances):
-        return gaussian.kl_divergence(zero, np.diag(variances), zero, cov)
+    def log_z(coupling):  # by the transfer matrix
+        return np.log((2 * np.cosh(coupling)) ** 6 + (2 * np.sinh(coupling)) ** 6)
 
-    def second(variances):
-        return gaussian.kl_divergence(zero, cov, zero, np.diag(variances))
+    signs = np.array([1.0, -1.0] * 3)
+    sizes = np.linspace(0, 0.9999, 10_000)
 
-    got = parts(ask(answer, cov=cov), "variances", "divergence", "variances", "divergence")
-    tested = "k = 3, a full covariance"
-    compare(got[0], inside, what="the variances that minimise D[Q‖p]", tested=tested, mistakes={
-        "This is the diagonal of the covariance: it minimises the other divergence.": outside,
-        "These are precisions; a variance is the inverse of one.": np.diag(precision),
-        "These are standard deviations, not variances.": np.sqrt(inside),
-        "These are the inverses of the variances of p; the inverse of a matrix does not have the "
-        "inverse diagonal.": 1 / outside,
-        "These are eigenvalues: they belong to a Q with turned axes.": np.linalg.eigvalsh(cov),
-    })
-    compare(got[1], first(inside), what="min D[Q‖p], nats", tested=tested, mistakes={
-        "A factor ½ is missing.": 2 * first(inside),
-        "The sign is reversed: a divergence is not negative.": -first(inside),
-        "This is D[Q‖p] for the variances of p; they are not the best ones.": first(outside),
-        "This is D[p‖Q] for these variances: the two are exchanged.": second(inside),
-        "This is the minimum of the other divergence.": second(outside),
-        "The log determinant of the covariance is missing.":
-            first(inside) - np.linalg.slogdet(cov)[1] / 2,
-        "The log determinant has the wrong sign.": first(inside) - np.linalg.slogdet(cov)[1],
-        "The sum of log variances is missing.": np.linalg.slogdet(cov)[1] / 2,
-    })
-    compare(got[2], outside, what="the variances that minimise D[p‖Q]", tested=tested, mistakes={
-        "These minimise D[Q‖p]; here the divergence is the other one.": inside,
-        "These are standard deviations, not variances.": np.sqrt(outside),
-        "These are precisions; a variance is the inverse of one.": np.diag(precision),
-        "These are inverse variances.": 1 / outside,
-    })
-    compare(got[3], second(outside), what="min D[p‖Q], nats", tested=tested, mistakes={
-        "A factor ½ is missing.": 2 * second(outside),
-        "The sign is reversed: a divergence is not negative.": -second(outside),
-        "This is the minimum of D[Q‖p]; here the divergence is the other one.": first(inside),
-        "This is D[Q‖p] for these variances: the two are exchanged.": first(outside),
-        "This is D[p‖Q] for the variances of the first Q.": second(inside),
-        "The log determinant of the covariance is missing.":
-            second(outside) + np.linalg.slogdet(cov)[1] / 2,
-        "The log determinant has the wrong sign.": second(outside) + np.linalg.slogdet(cov)[1],
-    })
-    factor = rng.normal(size=(5, 5))
-    cov = factor @ factor.T + 0.5 * np.eye(5)
-    got = parts(ask(answer, cov=cov), "variances", "divergence", "variances", "divergence")
-    inside, outside = 1 / np.diag(np.linalg.inv(cov)), np.diag(cov)
-    zero = np.zeros(5)
-    for part, right, what in zip(got, (
-            inside, gaussian.kl_divergence(zero, np.diag(inside), zero, cov),
-            outside, gaussian.kl_divergence(zero, cov, zero, np.diag(outside))),
-            ("the variances that minimise D[Q‖p]", "min D[Q‖p], nats",
-             "the variances that minimise D[p‖Q]", "min D[p‖Q], nats")):
-        compare(part, right, what=what, tested="k = 5, a full covariance")
-    got = parts(ask(answer, cov=np.diag([0.3, 2.0])), "variances", "divergence", "variances",
-                "divergence")
-    # 1e-5: logarithms of size 1 cancel, perhaps in float32.
-    need(np.all(np.abs(got[1]) < 1e-5) and np.all(np.abs(got[3]) < 1e-5),
-         "for a diagonal covariance a diagonal Q costs nothing, and "
-         f"the prices came out as {show(got[1])} and {show(got[3])}.")
+    def magnetisation(coupling):
+        """The mean that makes the free energy smallest, of a spin with the field of two others."""
+        m = sizes[np.argmin(-coupling * sizes**2 + (1 + sizes) / 2 * np.log((1 + sizes) / 2)
+                            + (1 - sizes) / 2 * np.log((1 - sizes) / 2))]
+        for _ in range(1000):
+            m = np.tanh(2 * coupling * m)
+        return m
+
+    found = np.array([gap(magnetisation(abs(c)) * (signs if c < 0 else np.ones(6)), c)
+                      for c in COUPLINGS])
+    same = np.array([gap(magnetisation(c) * np.ones(6), c) for c in COUPLINGS])
+    zero = np.array([gap(np.zeros(6), c) for c in COUPLINGS])
+    of_z, entropy = log_z(COUPLINGS), 6 * np.log(2)
+    compare(gaps, found, what="the gaps, nats", tested="K = −1, −0.4, 0.4 and 1", error=1e-5,
+            mistakes={
+                "For K = −1 all spins have the same mean here; the exercise lets each have its "
+                "own.": same,
+                "All means are zero here; for |K| = 1 other products come closer.": zero,
+                "These are the bounds ⟨E⟩ − S; the gap is what they lie above F = −log Z.":
+                    found - of_z,
+                "These are −gap: the sign is reversed.": -found,
+                "log Z enters with the wrong sign.": found - 2 * of_z,
+                "These are free energies F, without a trial distribution.": -of_z,
+                "These are in bits, not nats.": found / np.log(2),
+                "These are gaps for each spin; add up all six.": found / 6,
+                "The entropy is missing.": zero + np.array([
+                    (gap(m * (signs if c < 0 else np.ones(6)), c) - gap(np.zeros(6), c))
+                    + 6 * entropy_of(m) for c, m in zip(COUPLINGS, [magnetisation(abs(c)) for c
+                                                                    in COUPLINGS])]),
+                "log Z is that of an open chain, with five bonds; the ring has six.":
+                    found - of_z + entropy + 5 * np.log(np.cosh(COUPLINGS)),
+            })
+    words = ("zero", "equal", "alternating")
+    need(isinstance(pattern, str) and pattern.strip().lower() in words,
+         'pattern must be "zero", "equal" or "alternating".')
+    word = pattern.strip().lower()
+    need(word != "zero", "your gaps are right, and for K = −1 the gap is smaller than that of zero "
+         "means: which means does your best Q have?")
+    need(word != "equal", "your gaps are right. For K = −1 equal means raise the energy: what "
+         "do neighbours prefer?")
+
+
+def entropy_of(m):
+    """Entropy in nats of a spin with mean m."""
+    chances = np.array([1 + m, 1 - m]) / 2
+    return -np.sum(chances[chances > 0] * np.log(chances[chances > 0]))
 
 
 @exercise(
@@ -164,83 +161,41 @@ def minibatch_noise(mean_over_data, minibatch_variance):
 
 
 @exercise(
-    "score-function-baseline", kind="build", difficulty=2, minutes=20, identities=("G4",),
-    right="The estimate needs values of f and nothing else, so h may be discrete. The mean of all "
-          "samples as a baseline would shrink the gradient by the factor 1 − 1/n.")
-def score_function_baseline(answer):
-    rng = np.random.default_rng(2)
-    n, k = 5, 3
-    mean, log_var = rng.normal(size=k), np.array([-1.3, 0.4, 0.9])
-    h, f = mean + np.exp(log_var / 2) * rng.normal(size=(n, k)), rng.normal(-20, 3, size=n)
-    given = mean, log_var
-
-    def log_q(q_mean, q_log_var):
-        return gaussian.log_density(h, q_mean, np.diag(np.exp(q_log_var)))
-
-    def difference(of_mean, of_log_var, step=1e-5):  # its error is about 1e-9
-        ahead = log_q(mean + step * of_mean, log_var + step * of_log_var)
-        behind = log_q(mean - step * of_mean, log_var - step * of_log_var)
-        return (ahead - behind) / (2 * step)
-
-    of_mean = np.stack([difference(unit, 0 * unit) for unit in np.eye(k)], axis=1)  # (n, k)
-    of_log_var = np.stack([difference(0 * unit, unit) for unit in np.eye(k)], axis=1)
-    score = np.hstack([of_mean, of_log_var])  # (n, 2k)
-    others = np.array([np.delete(f, i).mean() for i in range(n)])
-
-    def with_baseline(c, s=score):
-        return (f - c)[:, None] * s
-
-    std = np.exp(log_var / 2)
-    noise = (h - mean) / std
-    expected = with_baseline(others)
-    got = ask(answer, f=f, h=h, mean=mean, log_var=log_var)
-    compare(got, expected, what="the gradients", tested="n = 5, k = 3", mistakes={
-        "The baseline contains the sample it is used with: that is a bias, here of one fifth.":
-            with_baseline(f.mean()),
-        "There is no baseline.": with_baseline(0),
-        "The baseline is added; it is subtracted.": with_baseline(-others),
-        "The sign is reversed: this is the gradient of −f.": -expected,
-        "The baseline of each sample is the sum over the others, not their mean.":
-            with_baseline(others * (n - 1)),
-        "The sum over the others is divided by n; there are n − 1 of them.":
-            with_baseline(others * (n - 1) / n),
-        "This is the mean over the samples: return one estimate for each.": expected.mean(axis=0),
-        "This is the sum over the samples: return one estimate for each.": expected.sum(axis=0),
-        "The derivative of log Q in the mean lacks a division by σ: ε is measured in units of it.":
-            with_baseline(others, np.hstack([noise, of_log_var])),
-        "The derivative of log Q in the mean is divided by σ² once too often.":
-            with_baseline(others, np.hstack([of_mean / std**2, of_log_var])),
-        "The derivative of log Q in the mean is divided by σ once too often.":
-            with_baseline(others, np.hstack([of_mean / std, of_log_var])),
-        "The second half is the derivative in log σ; log_var is log σ².":
-            with_baseline(others, np.hstack([of_mean, 2 * of_log_var])),
-        "The second half is the derivative in σ; log_var is log σ².":
-            with_baseline(others, np.hstack([of_mean, 2 * of_log_var / std])),
-        "The second half is the derivative in σ²; log_var is log σ².":
-            with_baseline(others, np.hstack([of_mean, of_log_var / std**2])),
-        "The second half lacks the summand −½, which comes from the normalisation of Q.":
-            with_baseline(others, np.hstack([of_mean, of_log_var + 0.5])),
-        "The sign of the second half is reversed.":
-            with_baseline(others, np.hstack([of_mean, -of_log_var])),
-        "The sign of the first half is reversed.":
-            with_baseline(others, np.hstack([-of_mean, of_log_var])),
-        "This takes log_var for log σ; it is log σ², so σ = exp(log_var / 2).":
-            with_baseline(others, np.hstack([noise / std**3, ((noise / std) ** 2 - 1) / 2])),
-        "The derivative in log_var comes first here; return that in mean first.":
-            with_baseline(others, np.hstack([of_log_var, of_mean])),
-        "This is the gradient of log Q: it is not multiplied by f.": score,
+    "three-gradient-programs", kind="explore", difficulty=2, minutes=25, identities=("G4", "G5"),
+    right="With `sample()` in place of `rsample()`, program b would be program c: the word that "
+          "loses the gradient in one program saves it in the other.")
+def three_gradient_programs(wrong, gives):
+    need(isinstance(wrong, str) and wrong.strip().lower() in ("a", "b", "c"),
+         'wrong must be "a", "b" or "c".')
+    # By quadrature over the noise: h = ½ + ε, f = 3 − h².
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    weights = weights / weights.sum()
+    h = 0.5 + nodes
+    f, slope = 3 - h**2, -2 * h
+    score = np.array([nodes, (nodes**2 - 1) / 2])  # of log Q, with h fixed
+    through_h = np.array([1 + 0 * nodes, nodes / 2])  # of h in (mean, log_var)
+    whole = score + through_h * -nodes  # of log Q(h) with h = μ + σ ε
+    right, mixed = weights @ (f * score).T, weights @ (f * whole).T
+    compare(gives, mixed, what="the mean gradient", tested="μ = ½, σ = 1", mistakes={
+        "This is the exact gradient of E_Q[f], which the other two programs give.": right,
+        "The sign is reversed.": -mixed,
+        "This is the gradient of −E_Q[f], and that is what the other two programs estimate.":
+            -right,
+        "No gradient at all? log Q still contains log σ².": 0 * mixed,
+        "The gradient in `log_var` has the factor −½: log Q contains −½ log σ².": 2 * mixed,
+        "This is exchanged: return the gradient in mean first.": mixed[::-1],
+        "In `mean` the path through h has been forgotten.": np.array([right[0], mixed[1]]),
+        "In `log_var` the path through h has been forgotten.": np.array([mixed[0], right[1]]),
+        "This takes f at the mean of Q; E_Q[f] is smaller.": np.array([0, -0.5 * (3 - 0.25)]),
+        "This adds the two ways: b detaches f, so its slope plays no part.":
+            mixed + weights @ (slope * through_h).T,
+        "This is twice the exact gradient: b does not add the two ways.": 2 * right,
     })
-    mean, log_var = np.array([0.4]), np.array([1.7])
-    values, at = rng.normal(5, 2, size=9), rng.normal(size=(9, 1))
-    noise = (at - mean) / np.exp(log_var / 2)
-    others = np.array([np.delete(values, i).mean() for i in range(9)])
-    compare(ask(answer, f=values, h=at, mean=mean, log_var=log_var),
-            (values - others)[:, None] * np.hstack([noise / np.exp(log_var / 2),
-                                                    (noise**2 - 1) / 2]),
-            what="the gradients", tested="n = 9, k = 1")
-    mean, log_var = given
-    got = ask(answer, f=f[:2], h=h[:2], mean=mean, log_var=log_var)
-    compare(got, (f[:2] - f[1::-1])[:, None] * score[:2], what="the gradients", tested="n = 2")
+    word = wrong.strip().lower()
+    need(word != "a", "your numbers are right, but not for a: it differentiates f along h = μ + σ "
+         "ε, which is (G5).")
+    need(word != "c", "your numbers are right, but not for c: its h is a fixed number, so that "
+         "only log Q is differentiated, which is (G4).")
 
 
 @exercise(
