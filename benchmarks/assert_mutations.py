@@ -230,18 +230,21 @@ REASONS: dict[tuple[str, str], str] = {
         "fails when the derivative loses the mean of the data",
     ("parameterisations", "cell 48: diffusion.convert"):
         "the cell shows sizes of errors: signs go, and cell 3 asserts them",
-    ("scores", "cell 2: cell, line 16"): "another mean of the second component",
-    ("scores", "averaged ** 2"): "fails when the noise is not averaged",
-    ("scores", "abs(ode - forward) > 6"): "fails when the SDE stands for the ODE",
-    ("scores", "cell 29: mixture.GaussianMixture._log_joint: np.log"):
-        "moves the score less than 500 pairs show; cell 6 notices it: the mass is not 1",
-    ("scores", "np.all(np.diff(in_order, axis=1) > 0)"):
+    ("samplers", "cell 2: cell, line 17"): "another mean of the second component",
+    ("likelihood_guidance", "cell 6: cell, line 2"): "another mean of the second component",
+    ("samplers", "averaged ** 2"): "fails when the noise is not averaged",
+    ("samplers", "abs(ode - forward) > 6"): "fails when the SDE stands for the ODE",
+    ("samplers", "cell 35: mixture.GaussianMixture._log_joint: np.log"):
+        "moves the score less than 500 pairs show; cell 9 notices it: the mass is not 1",
+    ("samplers", "np.all(np.diff(in_order, axis=1) > 0)"):
         "fails when the SDE stands for the ODE",
-    ("scores", "cost['ode'] < 0.2"): "fails when the calls are not counted from 0",
-    ("scores", "cell 42: cell, line 2"): "more tolerances, with the same errors at the least",
-    ("scores", "cell 47: cell, line 5"): "the estimate and its variance are right at every x",
-    ("scores", "np.all(np.diff(x) > 0)"): "fails when the starts are squared",
-    ("digits", "cell 27: diffusion._signal_and_noise"):
+    ("samplers", "cost['ode'] < 0.2"): "fails when the calls are not counted from 0",
+    ("likelihood_guidance", "cell 8: cell, line 2"):
+        "more tolerances, with the same errors at the least",
+    ("likelihood_guidance", "cell 12: cell, line 5"):
+        "the estimate and its variance are right at every x",
+    ("likelihood_guidance", "np.all(np.diff(x) > 0)"): "fails when the starts are squared",
+    ("digits", "cell 30: diffusion._signal_and_noise"):
         "nothing is random but the start, whatever the noise; parameterisations, 3, asserts it",
     ("digits", "np.array_equal(again, rows[1])"): "fails when again has 20 steps",
     ("digits", "np.sqrt(variance) > 2 / 255"): "fails with 1 / SNR(1)²",
@@ -249,8 +252,9 @@ REASONS: dict[tuple[str, str], str] = {
     ("digits", "np.all(recall[0] < recall[1])"): "fails when VAE and DDIM are exchanged",
     ("digits", "np.ptp(precision[0]) >"): "fails when VAE and DDIM are exchanged",
     ("digits", "lengths['VAE'] < 0.8"): "fails when all lengths are one",
-    ("digits", "shares_right[0.0].low < 0.1"): "fails when weight 0 is told the label",
-    ("digits", "min((shares_right[w].low"): "fails when no weight is told the label",
+    ("likelihood_guidance", "low[0.0] < 0.1"): "fails when weight 0 is told the label",
+    ("likelihood_guidance", "low[1.0] > high[0.0]"):
+        "fails when no weight is told the label",
     ("digits", "np.mean(distances['test digits']) <"):
         "fails when the features of the made images are in another order",
     ("digits", "max(distances['DDIM, 50 steps']) <"):
@@ -261,19 +265,19 @@ REASONS: dict[tuple[str, str], str] = {
         "(D5) holds for every schedule; cell 22 refuses this one",
     ("conditional", "cell 45: log_weights"):
         "both sides of the assert; cell 44 refuses it",
-    ("digits", "cell 27: diffusion.NoiseSchedule.linear"):
+    ("digits", "cell 30: diffusion.NoiseSchedule.linear"):
         "runs of one sampler are compared, with any schedule; cell 22 of parameterisations has it",
-    ("scores", "cell 29: solve_sde"): "too little for 500 pairs; cell 27 refuses it",
-    ("scores", "cell 49: cell, line 16"): "a part of the tolerance",
-    ("scores", "abs(few.var() - std[0] ** 2)"): "fails when std is the variance",
+    ("samplers", "cell 35: solve_sde"): "too little for 500 pairs; cell 34 refuses it",
+    ("likelihood_guidance", "cell 13: cell, line 17"): "a part of the tolerance",
+    ("likelihood_guidance", "abs(few.var() - std[0] ** 2)"): "fails when std is the variance",
     ("parameterisations", "cell 32: wrong_denoiser"):
         "moves the sum by less than 5 standard errors; cell 25 refuses it",
     ("parameterisations", "cell 32: squared_error: np.exp"):
         "moves the sum by less than 5 standard errors; cell 25 asserts the function to rounding",
     ("hierarchical", "cell 37: levels"): "the same levels on both sides; cells 23 and 27 refuse it",
-    ("digits", "cell 27: denoising.denoiser"):
+    ("digits", "cell 30: denoising.denoiser"):
         "runs of one sampler are compared, with any network; the unit tests have the log SNR",
-    ("digits", "cell 27: diffusion.convert"):
+    ("digits", "cell 30: diffusion.convert"):
         "runs of one sampler are compared, with any network; cell 3 of parameterisations has it",
 }
 

@@ -121,7 +121,8 @@ REACH_EXACT = {
     "gaussian": set(CHAPTERS) - {"two_frameworks", "digits"},
     "linear_gaussian": {"latent_variables", "elbo", "gradients", "linear_vae", "bounds",
                         "comparing", "conditional"},
-    "mixture": {"learning_distributions", "hierarchical", "parameterisations", "scores"},
+    "mixture": {"learning_distributions", "hierarchical", "parameterisations", "samplers",
+                "likelihood_guidance"},
 }
 
 
@@ -133,14 +134,15 @@ def test_every_module_of_exact_is_among_those_that_are_changed():
 @pytest.mark.parametrize(("file", "expected"), [
     *((f"exact/{module}.py", chapters) for module, chapters in REACH_EXACT.items()),
     ("exercises/grade.py", set()),
-    ("models/classifier_torch.py", {"learning_distributions", "digits"}),
+    ("models/classifier_torch.py", {"learning_distributions", "digits", "likelihood_guidance"}),
     ("exercises/chapters/elbo.py", {"elbo"}),
     ("sample_quality.py", {"digits"}),
     ("models/iwae_torch.py", {"bounds", "comparing"}),
-    # reached by other modules, too
+    # by other modules, too
     ("models/conversion.py", {"learning_distributions", "two_frameworks", "bounds", "comparing",
-      "digits"}),
-    ("models/weights/vae-1.json", {"learning_distributions", "bounds", "comparing", "digits"}),
+      "digits", "likelihood_guidance"}),
+    ("models/weights/vae-1.json", {"learning_distributions", "bounds", "comparing", "digits",
+      "likelihood_guidance"}),
     ("validate.py", set(CHAPTERS)),
     ("course.mplstyle", set(CHAPTERS)),
 ])
@@ -155,9 +157,9 @@ def test_imports_inside_functions_and_relative_ones_are_followed(code):
     (code / "genmodels" / "lattices.py").write_text("def f():\n    from .exact import fields\n")
     gaussian = code / "genmodels" / "exact" / "gaussian.py"
     gaussian.write_text(gaussian.read_text() + "\ndef g():\n    import genmodels.lattices\n")
-    before = sums(code, ["elbo", "scores"])
+    before = sums(code, ["elbo", "samplers"])
     append(code / "genmodels" / "exact" / "fields.py")
-    assert changed(before, sums(code, before)) == {"elbo", "scores"}
+    assert changed(before, sums(code, before)) == {"elbo", "samplers"}
 
 
 def test_imports_that_form_a_circle_are_read_to_the_end(code):
@@ -179,7 +181,7 @@ def test_every_data_file_of_the_package_belongs_to_a_module():
 PACKAGE = dependencies.Package()
 OF_TORCH = {"learning_distributions", "latent_variables", "kl_divergence", "gradients",
             "vae_keras", "vae_torch", "two_frameworks", "collapse", "linear_vae", "bounds",
-            "comparing", "conditional", "digits"}
+            "comparing", "conditional", "digits", "likelihood_guidance"}
 OF_KERAS = {"latent_variables", "kl_divergence", "vae_keras", "two_frameworks", "conditional",
             "digits"}
 
@@ -193,7 +195,8 @@ OF_KERAS = {"latent_variables", "kl_divergence", "vae_keras", "two_frameworks", 
     ("keras", OF_KERAS),  # which TensorFlow needs
     ("PyYAML", set()),
     ("pooch", {"learning_distributions", "vae_keras", "vae_torch", "two_frameworks", "collapse",
-               "linear_vae", "bounds", "comparing", "conditional", "digits"}),
+               "linear_vae", "bounds", "comparing", "conditional", "digits",
+               "likelihood_guidance"}),
 ])
 def test_a_change_of_a_pin_reaches_the_chapters_that_use_it(tmp_path, distribution, expected):
     pins = tmp_path / "constraints.txt"

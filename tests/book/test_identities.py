@@ -105,7 +105,7 @@ def test_conditions_must_name_their_identity_where_it_is_not_the_only_one(source
 
 
 def test_identities_page_shows_the_conditions_below_their_equation():
-    chapter = notebooks.CHAPTERS / "diffusion" / "scores.ipynb"
+    chapter = notebooks.CHAPTERS / "diffusion" / "samplers.ipynb"
     equation = identities.Equation("a = b.", chapter)
     register = identities.Register({"Z1": [equation]}, {}, {}, {"Z1": ["Text."], "Z2": ["Other."]})
     shown = identities.entry("Z1", register)

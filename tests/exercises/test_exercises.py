@@ -31,9 +31,10 @@ from planted import (
     kl_divergence,
     latent_variables,
     learning_distributions,
+    likelihood_guidance,
     linear_vae,
     parameterisations,
-    scores,
+    samplers,
     two_frameworks,
     vae_keras,
     vae_torch,
@@ -51,8 +52,8 @@ each_chapter = pytest.mark.parametrize(
                 for name in WITH_EXERCISES], scope="module")
 PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
     bounds, collapse, comparing, conditional, digits, elbo, gradients, hierarchical,
-    kl_divergence, latent_variables, learning_distributions, linear_vae, parameterisations,
-    scores, two_frameworks, vae_keras, vae_torch)}
+    kl_divergence, latent_variables, learning_distributions, likelihood_guidance,
+    linear_vae, parameterisations, samplers, two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
     "raises": "def {f}(*a, **k):\n    raise KeyError('no')",
     "exits": "def {f}(*a, **k):\n    raise SystemExit",

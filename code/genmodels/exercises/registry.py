@@ -43,9 +43,11 @@ BY_CHAPTER = {
                      "denoising-sum-estimate", "ancestral-width"),
     "parameterisations": ("hidden-weights", "denoiser-of-a-data-set", "second-order-tweedie",
                           "continuous-time-weights", "spread-the-times"),
-    "digits": ("batch-simple-loss", "drop-labels", "elbo-bits", "ddim-sampler", "frechet-floor"),
-    "scores": ("mixture-noisy-score", "langevin-step-bias", "reverse-drift-eta",
-               "flow-log-likelihood", "guided-ode-variance"),
+    "samplers": ("mixture-noisy-score", "wells-in-a-field", "ddim-shrinks", "hot-reverse-sde",
+                 "reverse-drift-eta"),
+    "digits": ("batch-simple-loss", "loss-levels", "zero-or-nine", "elbo-bits", "frechet-floor"),
+    "likelihood_guidance": ("flow-log-likelihood", "volume-and-entropy", "signs-or-normal",
+                            "guided-ode-variance", "label-that-shifts"),
 }
 CHAPTER_OF = {name: chapter for chapter, names in BY_CHAPTER.items() for name in names}
 

@@ -9,6 +9,9 @@ def simple_loss(images, alpha_bars, noise, predict_v):
     x = a * (2 * images - 1) + s * noise
     noise_hat = a * predict_v(x, alpha_bars) + s * x
     return np.mean(np.sum((noise - noise_hat) ** 2, axis=(1, 2)))
+
+
+silent = 28
 """,
         right=[
             """
@@ -23,6 +26,7 @@ def simple_loss(images, alpha_bars, noise, predict_v):
         noise_hat = (x[i] - alpha_bar**0.5 * x0_hat) / (1 - alpha_bar) ** 0.5
         total += ((noise[i] - noise_hat) ** 2).sum()
     return total / len(images)
+silent = 28
 """,
             """
 import torch
@@ -33,6 +37,7 @@ def simple_loss(images, alpha_bars, noise, predict_v):
     x = a * (2 * images - 1) + s * noise
     error = noise - a * predict_v(x, alpha_bars) - s * x
     return error.square().flatten(1).sum(1).mean()
+silent = torch.tensor(28)
 """,
         ],
         wrong={
@@ -68,117 +73,95 @@ def simple_loss(images, alpha_bars, noise, predict_v):
             "sign": (swap("+ s * x", "- s * x"), None),
             "level of wrong shape": (swap("predict_v(x, alpha_bars)", "predict_v(x, a**2)"),
                                      "predict_v needs alpha_bars of shape (n,)"),
+            "silent for one": (swap("silent = 28", "silent = 1"), "no mistake"),
+            "silent for the pixels": (swap("silent = 28", "silent = 784"), "one entry a column"),
+            "silent for the batch": (swap("silent = 28", "silent = 128"), "raises an error"),
+            "silent for ten": (swap("silent = 28", "silent = 10"), None),
         },
     ),
-    "drop-labels": Planted(
+    "loss-levels": Planted(
         base="""
-def drop_labels(labels, share, rng):
-    dropped = rng.random(len(labels)) < share  # one draw for each example
-    return np.where(dropped, 10, labels)
+def shares(level):
+    tau = np.linspace(1e-3, 1, 100_001)
+    log_snr = -np.log(np.expm1(0.1 * tau + 9.95 * tau**2))
+    simple = np.mean(log_snr < level)
+    elbo = (level - log_snr[-1]) / (log_snr[0] - log_snr[-1])
+    return simple, elbo
+
+
+almost_clean = "elbo"
 """,
         right=[
             """
-def drop_labels(labels, share, rng):
-    result = labels.copy()
-    for i in range(len(labels)):
-        if rng.random() < share:
-            result[i] = 10
-    return result
+def shares(level):
+    goal = np.log1p(np.exp(-level))  # 0.1 τ + 9.95 τ²
+    tau = (-0.1 + np.sqrt(0.01 + 4 * 9.95 * goal)) / (2 * 9.95)
+    return (1 - tau) / 0.999, (level + 10.05) / (9.1162 + 10.05)
+almost_clean = "elbo"
 """,
             """
 import torch
-def drop_labels(labels, share, rng):
-    dropped = torch.from_numpy(rng.random(len(labels))) < share
-    return torch.where(dropped, torch.tensor(10), torch.as_tensor(labels))
-""",
-            """
-def drop_labels(labels, share, rng):
-    kept = rng.binomial(1, 1 - share, size=labels.shape)
-    return kept * labels + (1 - kept) * 10
-""",
-            """
-def drop_labels(labels, share, rng):
-    return [int(label) if rng.uniform() >= share else 10 for label in labels]
-""",
-            """
-import torch
-def drop_labels(labels, share, rng):
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    labels = torch.as_tensor(labels)
-    return torch.where(torch.rand(len(labels), generator=generator) < share, 10, labels)
-""",
-            """
-def drop_labels(labels, share, rng):
-    order = rng.permutation(len(labels))
-    result = labels.copy()
-    result[order[:rng.binomial(len(labels), share)]] = 10
-    return result
+from genmodels.models.denoising import LOG_SNR_RANGE, log_snr_at
+def shares(level):
+    low, high = LOG_SNR_RANGE
+    drawn = torch.tensor(log_snr_at(np.linspace(1e-3, 1, 20_000)))
+    return torch.stack([(drawn < level).double().mean(),
+                        torch.tensor((level - low) / (high - low)).double()])
+almost_clean = "elbo"
 """,
         ],
         wrong={
-            "once for the batch": (swap("rng.random(len(labels))", "rng.random()"), None),
-            "class 0": (swap("dropped, 10, labels", "dropped, 0, labels"), "label of a digit"),
-            "another digit": (swap("dropped, 10,", "dropped, rng.integers(0, 10, len(labels)),"),
-                              "another digit"),
-            "minus one": (swap("dropped, 10,", "dropped, -1,"), "has a row for 'not told'"),
-            "share kept": (swap("< share", "> share"), None),
-            "in place": ("""
-def drop_labels(labels, share, rng):
-    labels[rng.random(len(labels)) < share] = 10
-    return labels
-""", "overwrites"),
-            "fixed number": ("""
-def drop_labels(labels, share, rng):
-    result = labels.copy()
-    result[rng.permutation(len(labels))[:round(share * len(labels))]] = 10
-    return result
-""", None),
-            "the first ones": ("""
-def drop_labels(labels, share, rng):
-    result = labels.copy()
-    result[:rng.binomial(len(labels), share)] = 10
-    return result
-""", "of the others"),
-            "seed inside": (swap("dropped = rng", "dropped = np.random.default_rng(0)"),
-                            "is where it was before"),
-            "no rng": (swap("rng.random(", "np.random.random("), "is where it was before"),
-            "a copy of rng": ("""
-import copy
-def drop_labels(labels, share, rng):
-    own = copy.deepcopy(rng)
-    return np.where(own.random(len(labels)) < share, 10, labels)
-""", "is where it was before"),
-            "a seed from rng": ("""
-def drop_labels(labels, share, rng):
-    own = np.random.default_rng(rng.integers(2))
-    return np.where(own.random(len(labels)) < share, 10, labels)
-""", None),
-            "rng drawn and not used": ("""
-def drop_labels(labels, share, rng):
-    rng.random(len(labels))
-    return np.where(np.random.default_rng(1).random(len(labels)) < share, 10, labels)
-""", "two calls in a row"),
-            "partly from elsewhere": ("""
-def drop_labels(labels, share, rng):
-    dropped = (rng.random(len(labels)) < share**0.5) & (np.random.random(len(labels)) < share**0.5)
-    return np.where(dropped, 10, labels)
-""", "in the same state"),
-            "tenths of a share": (swap("rng.random(len(labels)) < share",
-                                       "rng.integers(0, 10, len(labels)) < 10 * share"), None),
-            "share of the first ones": ("""
-def drop_labels(labels, share, rng):
-    return np.where(rng.random(len(labels)) < np.minimum(2 * share * labels / 9, 1), 10, labels)
-""", None),
-            "digits of one call": ("""
-def drop_labels(labels, share, rng):
-    dropped = {digit: rng.random() < share for digit in range(10)}
-    return np.array([10 if dropped[digit] else digit for digit in labels])
-""", None),
-            "at most a half": (swap("< share", "< min(share, 0.5)"), None),
-            "share of 0.1": (swap("< share", "< 0.1"), None),
-            "floats": (swap("10, labels", "10.0, labels"), "integer"),
-            "normal numbers": (swap("rng.random(", "rng.standard_normal("), None),
-            "shorter": (swap("np.where(dropped, 10, labels)", "labels[~dropped]"), "shape"),
+            "above": (swap("return simple, elbo", "return 1 - simple, 1 - elbo"),
+                      "shares above"),
+            "exchanged": (swap("return simple, elbo", "return elbo, simple"), "are exchanged"),
+            "both simple": (swap("return simple, elbo", "return simple, simple"),
+                            "its λ is uniform"),
+            "both elbo": (swap("return simple, elbo", "return elbo, elbo"), "its τ is uniform"),
+            "tau reversed": (swap("log_snr < level", "log_snr > level"), "larger τ"),
+            "per cent": (swap("return simple, elbo", "return 100 * simple, 100 * elbo"),
+                         "percentages"),
+            "half a log": (swap("-np.log(np", "-0.5 * np.log(np"), None),
+            "simple": (swap('"elbo"', '"simple"'), "above λ = 4"),
+            "no choice": (swap('"elbo"', '"both"'), "must be one of"),
+        },
+    ),
+    "zero-or-nine": Planted(
+        base="""
+def error_rate(distance, log_snr):
+    return stats.norm.sf(0.5 * distance * np.exp(log_snr / 2))
+
+
+finer_grid = "stays the same"
+""",
+        right=[
+            """
+from math import erfc, exp, sqrt
+def error_rate(distance, log_snr):
+    alpha_bar = 1 / (1 + exp(-log_snr))
+    a, s = sqrt(alpha_bar), sqrt(1 - alpha_bar)
+    return 0.5 * erfc(a * distance / (2 * s) / sqrt(2))
+finer_grid = "stays the same"
+""",
+            """
+import torch
+def error_rate(distance, log_snr):
+    half = distance / 2 * torch.exp(torch.tensor(log_snr / 2, dtype=torch.float64))
+    return torch.special.ndtr(-half)
+finer_grid = "stays the same"
+""",
+        ],
+        wrong={
+            "right answers": (swap("norm.sf", "norm.cdf"), "rate of right answers"),
+            "whole distance": (swap("0.5 * distance", "distance"), "half-way"),
+            "SNR": (swap("log_snr / 2", "log_snr"), "where its root belongs"),
+            "signal alone": (swap("np.exp(log_snr / 2)", "(1 + np.exp(-log_snr)) ** -0.5"),
+                             "signal alone"),
+            "sign": (swap("np.exp(log_snr / 2)", "np.exp(-log_snr / 2)"), "less noise"),
+            "two sides": (swap("return stats", "return 2 * stats"), "two sides"),
+            "density": (swap("norm.sf", "norm.pdf"), "not a probability"),
+            "falls": (swap("stays the same", "falls"), "across it"),
+            "grows": (swap("stays the same", "grows"), "across it"),
+            "no choice": (swap("stays the same", "same"), "must be one of"),
         },
     ),
     "elbo-bits": Planted(
@@ -235,75 +218,6 @@ def bits_per_pixel(reconstruction, prior_matching, matching, sizes, num_pixels, 
             "mean over all": (swap("@ sizes", "@ sizes / sizes.sum()"), "mean over all times"),
             "equal strata": (swap("matching @ sizes", "matching.mean(axis=1) * sizes.sum()"),
                              "differ in size"),
-        },
-    ),
-    "ddim-sampler": Planted(
-        base="""
-def ddim(denoiser, alpha_bars, noise):
-    x, levels = noise, [1.0, *alpha_bars]  # levels[t] is that of x_t
-    for t in range(len(alpha_bars), 0, -1):
-        now, before = levels[t], levels[t - 1]
-        x0_hat = denoiser(x, now)
-        noise_hat = (x - np.sqrt(now) * x0_hat) / np.sqrt(1 - now)
-        x = np.sqrt(before) * x0_hat + np.sqrt(1 - before) * noise_hat
-    return x
-""",
-        right=[
-            """
-def ddim(denoiser, alpha_bars, noise):
-    x, T = noise.copy(), len(alpha_bars)
-    for i in reversed(range(T)):
-        a, s = alpha_bars[i] ** 0.5, (1 - alpha_bars[i]) ** 0.5
-        x0_hat = denoiser(x, alpha_bars[i])
-        if i == 0:
-            return x0_hat
-        ratio = ((1 - alpha_bars[i - 1]) / (1 - alpha_bars[i])) ** 0.5
-        x = ratio * x + (alpha_bars[i - 1] ** 0.5 - ratio * a) * x0_hat
-""",
-            """
-import torch
-def ddim(denoiser, alpha_bars, noise):
-    levels = torch.cat([torch.ones(1), alpha_bars.float()])
-    x = noise.float()
-    for t in range(len(alpha_bars), 0, -1):  # Euler's step in y = x / √α̅
-        sigma = torch.sqrt((1 - levels[t]) / levels[t])
-        after = torch.sqrt((1 - levels[t - 1]) / levels[t - 1])
-        y = x / torch.sqrt(levels[t])
-        y = y + (after - sigma) * (y - denoiser(x, levels[t])) / sigma
-        x = y * torch.sqrt(levels[t - 1])
-    return x
-""",
-            swap("    return x", "    return [row for row in x]"),
-        ],
-        wrong={
-            "one level": (swap("levels[t], levels[t - 1]", "levels[t], levels[t]"),
-                          "noise you began with"),
-            "last step missing": (swap("alpha_bars), 0, -1", "alpha_bars), 1, -1"),
-                                  "last step, to ᾱ_0 = 1"),
-            "index -1": (swap("[1.0, *alpha_bars]", "alpha_bars",
-                              "levels[t], levels[t - 1]", "levels[t - 1], levels[t - 2]"),
-                         "last element"),
-            "level 1 twice": (swap("[1.0, *alpha_bars]", "[alpha_bars[0], *alpha_bars]"),
-                              "last step, to ᾱ_0 = 1"),
-            "no roots": (swap("np.sqrt", ""), "square roots"),
-            "told the next level": (swap("denoiser(x, now)", "denoiser(x, before)"),
-                                    "level at which the step ends"),
-            "not divided": (swap(" / np.sqrt(1 - now)", ""), "unit variance"),
-            "upwards": (swap("range(len(alpha_bars), 0, -1)", "range(1, len(alpha_bars) + 1)"),
-                        "sampling begins at T"),
-            "new noise": (swap("* noise_hat", "* np.random.standard_normal(x.shape)"),
-                          "DDIM draws nothing"),
-            "no noise": (swap(" + np.sqrt(1 - before) * noise_hat", ""), "ε̂ is missing"),
-            "clipped": (swap("denoiser(x, now)", "np.clip(denoiser(x, now), -1, 1)"), "clipped"),
-            "clipped at the end": (swap("    return x", "    return np.clip(x, -1, 1)"),
-                                   "or the result"),
-            "clipped to 3": (swap("denoiser(x, now)", "np.clip(denoiser(x, now), -3, 3)"), None),
-            "with a safety of 1e-3": (swap("np.sqrt(1 - now)", "np.sqrt(1 - now + 1e-3)"), None),
-            "no loop": (swap("x = np.sqrt(before)", "return x0_hat; x = np.sqrt(before)"),
-                        "where is the loop"),
-            "noise of the next level": (swap("np.sqrt(1 - now)", "np.sqrt(1 - before)"),
-                                        "division by 0"),
-            "variance": (swap("np.sqrt(1 - before)", "(1 - before)"), None),
         },
     ),
     "frechet-floor": Planted(

@@ -45,8 +45,10 @@ def tests_of(chapter: str) -> ModuleType:
             import genmodels.exercises.chapters.parameterisations as tests
         case "digits":
             import genmodels.exercises.chapters.digits as tests
-        case "scores":
-            import genmodels.exercises.chapters.scores as tests
+        case "samplers":
+            import genmodels.exercises.chapters.samplers as tests
+        case "likelihood_guidance":
+            import genmodels.exercises.chapters.likelihood_guidance as tests
         case _:
             raise ValueError(f"chapter must be one with exercises, got {chapter!r}")
     return tests

@@ -3,6 +3,8 @@
 import math
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from genmodels import diffusion
 from genmodels.exercises.compare import (
@@ -13,11 +15,18 @@ from genmodels.exercises.compare import (
     name_mistake,
     need,
     number,
-    show,
+    parts,
 )
 from genmodels.exercises.registry import exercise
 
-__all__ = ["batch_simple_loss", "ddim_sampler", "drop_labels", "elbo_bits", "frechet_floor"]
+__all__ = ["batch_simple_loss", "elbo_bits", "frechet_floor", "loss_levels", "zero_or_nine"]
+
+
+def chosen(value, names, what):
+    """The answer `what`, if it is one of the names."""
+    need(isinstance(value, str) and value in names,
+         f"`{what}` must be one of {', '.join(map(repr, names))}.")
+    return value
 
 
 def network(x, alpha_bars):
@@ -30,10 +39,10 @@ def network(x, alpha_bars):
 
 
 @exercise(
-    "batch-simple-loss", kind="build", difficulty=1, minutes=15, identities=("D1", "D4"),
-    right="With 28 images of 28 columns the levels (n,) would have broadcast without an error. Try "
-          "a batch in which all levels are equal: there this mistake cannot be seen.")
-def batch_simple_loss(answer):
+    "batch-simple-loss", kind="explore", difficulty=2, minutes=20, identities=("D1", "D4"),
+    right="Try a batch in which all levels are equal: there one of the three mistakes cannot be "
+          "seen. Test a loss with shapes that all differ.")
+def batch_simple_loss(answer, silent):
     rng = np.random.default_rng(0)
 
     def batch(*shape, levels=None):
@@ -88,75 +97,74 @@ def batch_simple_loss(answer):
         got = ask(answer, images=images, alpha_bars=levels, noise=noise, predict_v=network)
         compare(got, expected(images, levels, noise), what="the loss",
                 tested=f"a batch of shape {shape}")
+    compare(number(silent, "`silent`"), 28, what="`silent`", tested="images of 28 × 28 pixels",
+            mistakes={
+        "A single image has a single level, which belongs to it: no mistake.": 1,
+        "Levels (n,) are aligned with the last axis, which has one entry a column.": 784,
+        "The batch of the chapter's loop raises an error: 128 levels and 28 columns.": 128,
+    })
 
 
 @exercise(
-    "drop-labels", kind="build", difficulty=1, minutes=10, identities=("D8",),
-    right="What would guidance do with a network that was trained with share = 0? Its embedding "
-          "of label 10 keeps the random numbers of its start.")
-def drop_labels(answer):
-    rng = np.random.default_rng(0)
+    "loss-levels", kind="explore", difficulty=2, minutes=20, identities=("D5",),
+    right="This is why each network is the better one by its own measure: strokes are decided "
+          "where there is much noise, and bits are spent where there is little.")
+def loss_levels(shares, almost_clean):
+    def noise(tau):
+        return 0.1 * tau + 9.95 * tau**2  # −log ᾱ
 
-    def accepted(got, labels):
-        got = array(got)
-        need(got.shape == labels.shape,
-             f"labels of shape {labels.shape} need as many in return, one array.")
-        need(got.dtype.kind in "iu", "a label is the row of an embedding, an integer; got "
-             f"{got.dtype}.")
-        return got
+    def exact(level):
+        tau = brentq(lambda tau: math.log(math.expm1(noise(tau))) + level, 1e-3, 1.0)
+        first, last = (-math.log(math.expm1(noise(tau))) for tau in (1e-3, 1.0))
+        return np.array([(1 - tau) / (1 - 1e-3), (level - last) / (first - last)])
 
-    def labels_after(labels, share):
-        return accepted(ask(answer, labels=labels, share=share, rng=rng), labels)
+    for level in (-2.0, 4.0, 7.0):
+        right = exact(level)
+        got = array(parts(ask(shares, level=level), "simple", "elbo"))
+        # of a τ read from a grid of a thousand, and of counted draws
+        compare(got, right, what="the shares", tested=f"λ < {level:g}", error=2e-3,
+                named_within=2e-3, mistakes={
+            "These are the shares above the level.": 1 - right,
+            "The two are exchanged.": right[::-1],
+            "The share of the ELBO is that of the simple loss: its λ is uniform, not τ.":
+                right[[0, 0]],
+            "The share of the simple loss is that of the ELBO: its τ is uniform, not λ.":
+                right[[1, 1]],
+            "τ runs from little noise to much: those with less signal have larger τ.":
+                np.array([1 - right[0], right[1]]),
+            "These are percentages.": 100 * right,
+        })
+    names = ("simple", "elbo")
+    need(chosen(almost_clean, names, "almost_clean") == names[1],
+         "compare the two shares above λ = 4.")
 
-    labels = rng.integers(0, 10, 4000)
-    got, after = (accepted(each, labels)
-                  for each in ask_drawing(answer, labels=labels, share=0.3, rng=rng))
-    both = np.mean((got != labels) & (after != labels))
-    for share in (0.3, 0.62, 0.04, 0.87):
-        got = got if share == 0.3 else labels_after(labels, share)
-        lost = got != labels
-        need(lost.any(), f"with share = {share}, no label of {len(lost):,} is replaced.")
-        need(not lost.all(), f"with share = {share}, all of {len(lost):,} labels are replaced.")
-        if np.any(got[lost] != 10):
-            value = got[lost][got[lost] != 10][0]
-            need(not np.all(got[lost] == 0), "lost labels became 0, which is the label of a digit: "
-                 "the network could not tell 'not told' from a zero.")
-            need(value < 0 or value > 9, f"a lost label became {value}, the label of another "
-                 "digit: the network would learn wrong labels.")
-            need(False, f"a lost label became {value}; the embedding has a row for 'not told', and "
-                 "this is not it.")
-        error = math.sqrt(share * (1 - share) / len(lost))  # the standard error of the share
-        need(abs(lost.mean() - share) < 5 * error,
-             f"with share = {share}, {lost.mean():.3f} of {len(lost):,} labels are lost.")
-        for half, name in ((labels < 5, "labels 0 … 4"), (np.arange(4000) < 2000, "first half")):
-            # the difference of the shares of two halves has twice the error
-            need(abs(lost[half].mean() - lost[~half].mean()) < 10 * error, f"with share = {share}, "
-                 f"{lost[half].mean():.3f} of the {name} are lost, {lost[~half].mean():.3f} of the "
-                 "others.")
-    # Two calls are independent: five standard errors of the share that both lose.
-    need(abs(both - 0.3**2) < 5 * math.sqrt(0.09 * 0.91 / len(labels)),
-         f"with share = 0.3, two calls in a row lose the same label in {both:.3f} of the cases, "
-         "expected 0.09 of independent draws.")
 
-    # Small batches: the number of lost labels must vary, and its mean be share · n.
-    for n, share, batches in ((7, 0.1, 300), (4, 0.75, 150)):
-        lost = np.array([labels_after(labels[:n], share) == 10 for _ in range(batches)])
-        counts, variance = lost.sum(axis=1), n * share * (1 - share)
-        need(np.ptp(counts) > 0, f"each of {batches} batches of {n} labels, share = {share}, loses "
-             f"{counts[0]}: not an independent draw for each example.")
-        error = math.sqrt(share * (1 - share) / batches)  # of the share at one place
-        need(np.max(np.abs(lost.mean(axis=0) - share)) < 5 * error,
-             f"in {batches} batches of {n} labels, share = {share}, the shares lost at the {n} "
-             f"places are {show(lost.mean(axis=0), most=7)}.")
-        # Independent draws: the variance of the count, whose relative error is about
-        # √(2/batches) and more, since the counts are not Gaussian.
-        need(0.5 * variance < counts.var() < 2 * variance, f"in {batches} batches of {n} labels, "
-             f"share = {share}, the number of lost labels has the variance {counts.var():.3f}, "
-             f"expected {variance:.3f} of independent draws for each example.")
-    for share, wanted in ((0.0, labels), (1.0, np.full(len(labels), 10))):
-        need(np.array_equal(labels_after(labels, share), wanted),
-             f"with share = {share:g}, {'some labels are lost' if share == 0 else 'some are kept'}"
-             ".")
+@exercise(
+    "zero-or-nine", kind="derive", difficulty=2, minutes=20, identities=("D1",),
+    right="At which λ can two digits at the distance of the setup cell no longer be told apart? "
+          "Compare it with the level at which the chapter's zero became a nine.")
+def zero_or_nine(error_rate, finer_grid):
+    for distance, log_snr in ((14.0, -2.0), (14.0, -4.0), (6.0, 0.5), (20.0, -5.0)):
+        snr = math.exp(log_snr)
+        half = distance * math.sqrt(snr) / 2
+        right = norm.sf(half)
+        compare(number(ask(error_rate, distance=distance, log_snr=log_snr), "the rate"), right,
+                what="the rate", tested=f"distance {distance:g}, λ = {log_snr:g}", mistakes={
+            "This is the rate of right answers.": norm.cdf(half),
+            "The border lies half-way between the two: half the distance counts.":
+                norm.sf(2 * half),
+            "This has the SNR where its root belongs.": norm.sf(distance * snr / 2),
+            "This has the signal alone, √ᾱ; the noise has the standard deviation √(1 − ᾱ).":
+                norm.sf(distance * math.sqrt(snr / (1 + snr)) / 2),
+            "This has e^{−λ}: a larger λ is less noise.":
+                norm.sf(distance / math.sqrt(snr) / 2),
+            "The rate has two sides here, but only one of them is an error.": 2 * right,
+            "This is a density, not a probability.": norm.pdf(half),
+        })
+    names = ("falls", "stays the same", "grows")
+    need(chosen(finer_grid, names, "finer_grid") == names[1], "the noise has components along the "
+         "difference of the two digits, and across it. Which of them can move the image over the "
+         "border?")
 
 
 @exercise(
@@ -215,72 +223,6 @@ def elbo_bits(answer):
         given = inputs(n, m, num_pixels, width)
         compare(ask(answer, **given), expected(**given), what="the bits per pixel",
                 tested=f"n = {n}, m = {m}, {num_pixels} pixels, width {width}")
-
-
-def denoiser(x, alpha_bar):
-    """A stand-in for a trained denoiser, of operators that every framework has."""
-    gain = 0.3 * alpha_bar**0.5 / (0.3 * alpha_bar + 1 - alpha_bar)
-    return gain * x + 0.6 * (1 - alpha_bar) * x / (1 + x * x) + 0.1
-
-
-@exercise(
-    "ddim-sampler", kind="build", difficulty=2, minutes=20, identities=("D4",),
-    right="Only the start is random. Give it the denoiser of a U-Net, the same noise, and "
-          "`NoiseSchedule` levels of 10 and of 100 steps: are they the same digits?")
-def ddim_sampler(answer):
-    rng = np.random.default_rng(0)
-    alpha_bars = np.array([0.97, 0.8, 0.55, 0.2, 0.03])
-    levels, noise = [1.0, *alpha_bars], 8 * rng.normal(size=(3, 2))  # far beyond [−1, 1]
-
-    def step(x, now, before, root=np.sqrt, told=None, divide=True, split_at=None):
-        x0_hat = denoiser(x, now if told is None else told)
-        split = now if split_at is None else split_at
-        noise_hat = x - root(split) * x0_hat
-        noise_hat = noise_hat / root(1 - split) if divide else noise_hat
-        return root(before) * x0_hat + root(1 - before) * noise_hat
-
-    def clipped(x, now, before):
-        x0_hat = np.clip(denoiser(x, now), -1, 1)
-        noise_hat = (x - math.sqrt(now) * x0_hat) / math.sqrt(1 - now)
-        return math.sqrt(before) * x0_hat + math.sqrt(1 - before) * noise_hat
-
-    def walk(rule, last=1):
-        x = noise
-        for t in range(len(levels) - 1, last - 1, -1):
-            x = rule(x, levels[t], levels[t - 1])
-        return x
-
-    backwards = noise
-    for t in range(1, len(levels)):
-        backwards = step(backwards, levels[t], levels[t - 1])
-    got, again = (array(ask(answer, denoiser=denoiser, alpha_bars=alpha_bars, noise=noise), "x_0")
-                  for _ in range(2))
-    need(np.array_equal(got, again, equal_nan=True), "two calls with the same noise give different "
-         "results. DDIM draws nothing: it goes on with ε̂, not with new noise.")
-    right = diffusion.ddim(denoiser, diffusion.NoiseSchedule(alpha_bars), noise)
-    x1 = walk(step, last=2)
-    compare(got, right, what="x_0", tested="T = 5, noise (3, 2)", mistakes={
-        "This is the noise you began with: the two levels of a step are the same.": noise,
-        "This is x_1: the last step, to ᾱ_0 = 1, is missing.": x1,
-        "The last step went to ᾱ_T: index −1 of an array is its last element.":
-            step(x1, levels[1], levels[5]),
-        "This has ᾱ and 1 − ᾱ where their square roots belong.": walk(
-            lambda x, now, before: step(x, now, before, root=lambda value: value)),
-        "The denoiser is told the level at which the step ends; x has the one at which it begins.":
-            walk(lambda x, now, before: step(x, now, before, told=before)),
-        "ε̂ has unit variance; yours is not divided by √(1 − ᾱ_t).": walk(
-            lambda x, now, before: step(x, now, before, divide=False)),
-        "The steps run from t = 1 to T; sampling begins at T.": backwards,
-        "This is x̂_0 of the first step: where is the loop?": denoiser(noise, levels[5]),
-        "Only x̂_0 is carried on: the part with ε̂ is missing.": walk(
-            lambda x, now, before: math.sqrt(before) * denoiser(x, now)),
-        "A value is clipped to [−1, 1]: x̂_0, or the result.": walk(clipped),
-    })
-    noise = 8 * rng.normal(size=(2, 4))
-    for chosen in ([0.4], [0.9, 0.3], np.linspace(0.9999, 1e-3, 12)):
-        got = ask(answer, denoiser=denoiser, alpha_bars=np.array(chosen), noise=noise)
-        compare(got, diffusion.ddim(denoiser, diffusion.NoiseSchedule(chosen), noise), what="x_0",
-                tested=f"T = {len(chosen)}, noise (2, 4)")
 
 
 def frechet(features, others):
