@@ -8,14 +8,14 @@ import contextlib
 import copy
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 __all__ = ["Failed", "NotYet", "Stub", "agree", "array", "ask", "ask_drawing", "ask_seeded",
-           "compare", "first_line", "name_mistake", "need", "number", "parts", "scalar", "show",
-           "to_numpy"]
+           "chosen", "compare", "first_line", "name_mistake", "need", "number", "parts", "scalar",
+           "show", "to_numpy"]
 
 # An answer may pass a constant through float32, and 16 of its roundings are granted to every one;
 # what comes out in float32 has been rounded at every step, and sums of opposite signs enlarge that.
@@ -337,6 +337,13 @@ def parts(got: Any, *names: str) -> tuple:
     need(isinstance(got, tuple) and len(got) == len(names),
          f"return {len(names)} results: {', '.join(names)}.")
     return got
+
+
+def chosen(value: Any, names: Iterable[str], what: str) -> str:
+    """The answer called `what`; raises NotYet unless it is one of the names."""
+    need(isinstance(value, str) and value in names,
+         f"`{what}` must be one of {', '.join(map(repr, names))}.")
+    return value
 
 
 def scalar(got: Any) -> np.ndarray:

@@ -5,16 +5,10 @@ import itertools
 import numpy as np
 
 from genmodels.exact import gaussian
-from genmodels.exercises.compare import ask, compare, need, number, parts
+from genmodels.exercises.compare import ask, chosen, compare, need, number, parts
 from genmodels.exercises.registry import exercise
 
 __all__ = ["free_nats", "kept_checkpoint", "paired_seeds", "spin_chain_saddle", "wasted_nats"]
-
-
-def chosen(value, names, what):
-    """Refuse a choice that is none of the names."""
-    listed = ", ".join(repr(name) for name in names)
-    need(isinstance(value, str) and value in names, f"`{what}` must be one of {listed}.")
 
 
 @exercise(

@@ -11,6 +11,7 @@ from genmodels.exercises.compare import (
     array,
     ask,
     ask_drawing,
+    chosen,
     compare,
     name_mistake,
     need,
@@ -20,13 +21,6 @@ from genmodels.exercises.compare import (
 from genmodels.exercises.registry import exercise
 
 __all__ = ["batch_simple_loss", "elbo_bits", "frechet_floor", "loss_levels", "zero_or_nine"]
-
-
-def chosen(value, names, what):
-    """The answer `what`, if it is one of the names."""
-    need(isinstance(value, str) and value in names,
-         f"`{what}` must be one of {', '.join(map(repr, names))}.")
-    return value
 
 
 def network(x, alpha_bars):

@@ -9,6 +9,7 @@ from genmodels.exercises.compare import (
     agree,
     array,
     ask,
+    chosen,
     compare,
     need,
     number,
@@ -61,15 +62,9 @@ def kl_wrong_temperature(answer, dearer):
         # sums of terms of size 1e4 lose four digits
         compare(got, np.sum(special.rel_entr(q, p)) / np.log(2), what="the extra length, bits",
                 tested=tested, error=1e-8)
-    choose(dearer, "dearer", ("hot", "cold"))
+    chosen(dearer, ("hot", "cold"), "dearer")
     need(dearer == "hot", "your function is right, but your prediction fails. Let the function "
          "tell: energies [0, 5], β of 1 and 2.")
-
-
-def choose(answer, name, words):
-    """NotYet unless an answer is one of the words."""
-    need(isinstance(answer, str) and answer in words,
-         f"`{name}` must be one of {', '.join(map(repr, words))}.")
 
 
 @exercise(
@@ -77,7 +72,7 @@ def choose(answer, name, words):
     right="A value that cannot occur is the best test of a program. Which of the four mistakes of "
           "the chapter can give a negative number, and which cannot?")
 def kl_suspect(wrong_term, best_std, smallest):
-    choose(wrong_term, "wrong_term", ("trace", "mean", "logarithm"))
+    chosen(wrong_term, ("trace", "mean", "logarithm"), "wrong_term")
     best = number(best_std, "`best_std`")
     found = optimize.minimize_scalar(lambda v: (v**2 - 1 - np.log(v)) / 2, bounds=(0.1, 3),
                                      method="bounded", options={"xatol": 1e-10})
@@ -193,7 +188,7 @@ def kl_coupled_oscillators(answer, narrower):
             "This is the divergence for the other variances.": of(np.log(np.diag(cov))),
             "This is in bits; use the natural logarithm.": value / np.log(2)})
     words = ("D[Q||p]", "D[p||Q]", "neither")
-    choose(narrower, "narrower", words)
+    chosen(narrower, words, "narrower")
     need(narrower == words[0], "your function is right, but your prediction fails. Compare the two "
          "arrays of variances that it returns.")
 

@@ -5,17 +5,21 @@ from scipy.special import logsumexp
 from scipy.stats import binom
 
 from genmodels.exact.mixture import GaussianMixture
-from genmodels.exercises.compare import array, ask, compare, need, number, parts, scalar, show
+from genmodels.exercises.compare import (
+    array,
+    ask,
+    chosen,
+    compare,
+    need,
+    number,
+    parts,
+    scalar,
+    show,
+)
 from genmodels.exercises.registry import exercise
 
 __all__ = ["chain_coupling", "narrow_kernels", "perfect_autoencoder", "two_level_thermometer",
            "unseen_mass"]
-
-
-def choose(answer, name, words):
-    """NotYet unless an answer is one of the words."""
-    need(isinstance(answer, str) and answer in words,
-         f"`{name}` must be one of {', '.join(map(repr, words))}.")
 
 
 @exercise(
@@ -47,7 +51,7 @@ def unseen_mass(answer, when_cooled):
     compare(got / 2e-14, np.exp(-1e-2), what="the unseen fraction, over 2e-14",
             tested="two of three configurations have p = 1e-14, 10¹² snapshots", mistakes={
         "1 − p is rounded: its logarithm can be had without.": np.exp(n * np.log(1 - 1e-14))})
-    choose(when_cooled, "when_cooled", ("more", "less"))
+    chosen(when_cooled, ("more", "less"), "when_cooled")
     need(when_cooled == "less", "your function is right; let it tell for the chain. Which of p = "
          "[0.25, 0.25, 0.25, 0.25] and [0.49, 0.49, 0.01, 0.01] is the colder one?")
 
@@ -92,7 +96,7 @@ def chain_coupling(answer, from_the_ends):
             "The error is multiplied by the derivative of tanh; the inverse has the inverse "
             "derivative.": error * (1 - mean**2) ** 2,
         })
-    choose(from_the_ends, "from_the_ends", ("smaller", "equal", "larger"))
+    chosen(from_the_ends, ("smaller", "equal", "larger"), "from_the_ends")
     need(from_the_ends == "larger", "your function is right. For 24 spins, how much do the two "
          "ends still know of each other?")
 
@@ -104,7 +108,7 @@ def chain_coupling(answer, from_the_ends):
           "good one?")
 def two_level_thermometer(best, relative_errors):
     words = ("T to 0", "T to infinity", "largest heat capacity")
-    choose(best, "best", words)
+    chosen(best, words, "best")
     kt = np.array([0.1, 0.42, 3.0])
 
     def temperature(q):
@@ -138,7 +142,7 @@ def two_level_thermometer(best, relative_errors):
           "mixture of many Gaussians do?")
 def perfect_autoencoder(reconstruction_error, near_circle, mend):
     words = ("longer training", "a better decoder", "draw codes from their own distribution")
-    choose(mend, "mend", words)
+    chosen(mend, words, "mend")
     error = number(reconstruction_error, "the reconstruction error")
     need(abs(error) < 1e-12, f"the reconstruction error came out as {error:.3g}: what does a copy "
          "of a point differ from the point?")
@@ -171,7 +175,7 @@ def perfect_autoencoder(reconstruction_error, near_circle, mend):
           "is no measure of what was learned. How would the best width change with more points?")
 def narrow_kernels(mistake, score):
     words = ("not normalised", "of the training points", "too coarse")
-    choose(mistake, "mistake", words)
+    chosen(mistake, words, "mistake")
     for n, m, width in ((5, 7, 0.6), (12, 4, 0.2), (3, 3, 1.5)):
         rng = np.random.default_rng(n)
         train, test = rng.normal(size=n), rng.normal(size=m)

@@ -8,18 +8,11 @@ from scipy.stats import norm
 
 from genmodels import diffusion
 from genmodels.exact.mixture import GaussianMixture
-from genmodels.exercises.compare import agree, array, ask, compare, need, number, parts
+from genmodels.exercises.compare import agree, array, ask, chosen, compare, need, number, parts
 from genmodels.exercises.registry import exercise
 
 __all__ = ["flow_log_likelihood", "guided_ode_variance", "label_that_shifts", "signs_or_normal",
            "volume_and_entropy"]
-
-
-def chosen(value, names, what):
-    """The answer `what`, if it is one of the names."""
-    need(isinstance(value, str) and value in names,
-         f"`{what}` must be one of {', '.join(map(repr, names))}.")
-    return value
 
 
 @exercise(

@@ -4,16 +4,10 @@ import math
 
 import numpy as np
 
-from genmodels.exercises.compare import array, ask, compare, need, number, parts
+from genmodels.exercises.compare import array, ask, chosen, compare, need, number, parts
 from genmodels.exercises.registry import exercise
 
 __all__ = ["count_kept", "landau_phases", "learned_noise", "momentum_slowing", "soft_modes"]
-
-
-def chosen(value, names, what):
-    """Refuse a choice that is none of the names."""
-    listed = ", ".join(repr(name) for name in names)
-    need(isinstance(value, str) and value in names, f"`{what}` must be one of {listed}.")
 
 
 @exercise(

@@ -8,18 +8,11 @@ from scipy.stats import norm
 
 from genmodels import diffusion
 from genmodels.exact.mixture import GaussianMixture
-from genmodels.exercises.compare import ask, compare, need, number
+from genmodels.exercises.compare import ask, chosen, compare, need, number
 from genmodels.exercises.registry import exercise
 
 __all__ = ["ddim_shrinks", "hot_reverse_sde", "mixture_noisy_score", "reverse_drift_eta",
            "wells_in_a_field"]
-
-
-def chosen(value, names, what):
-    """The answer `what`, if it is one of the names."""
-    need(isinstance(value, str) and value in names,
-         f"`{what}` must be one of {', '.join(map(repr, names))}.")
-    return value
 
 
 @exercise(
