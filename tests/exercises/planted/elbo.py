@@ -37,7 +37,7 @@ excess = np.array([np.float32(model.log_evidence(x)) - np.float32(model.elbo(x, 
     ),
     "elbo-entropy": Planted(
         base="""
-def energy_and_entropy(model, x, q_mean, q_cov):
+def log_joint_and_entropy(model, x, q_mean, q_cov):
     k = len(q_mean)
     log_prior = -0.5 * (k * np.log(2 * np.pi) + np.sum(q_mean**2) + np.trace(q_cov))
     energy = model.expected_log_likelihood(x, q_mean, q_cov) + log_prior
@@ -46,7 +46,7 @@ def energy_and_entropy(model, x, q_mean, q_cov):
 """,
         right=[
             """
-def energy_and_entropy(model, x, q_mean, q_cov):
+def log_joint_and_entropy(model, x, q_mean, q_cov):
     entropy = 0.5 * np.log(np.linalg.det(2 * np.pi * np.e * q_cov))
     zero, unit = np.zeros(len(q_mean)), np.eye(len(q_mean))
     kl = gaussian.kl_divergence(q_mean, q_cov, zero, unit)
@@ -54,7 +54,7 @@ def energy_and_entropy(model, x, q_mean, q_cov):
 """,
             """
 import torch
-def energy_and_entropy(model, x, q_mean, q_cov):
+def log_joint_and_entropy(model, x, q_mean, q_cov):
     q_mean, q_cov = torch.as_tensor(q_mean).float(), torch.as_tensor(q_cov).float()
     entropy = torch.distributions.MultivariateNormal(q_mean, q_cov).entropy()
     W, b = torch.tensor(model.weights).float(), torch.tensor(model.bias).float()

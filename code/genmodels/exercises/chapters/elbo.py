@@ -44,8 +44,9 @@ def three_elbo_programs(wrong, excess):
 
 @exercise(
     "elbo-entropy", kind="derive", difficulty=2, minutes=20, identities=("B2",),
-    right="The two terms pull in opposite directions: the energy alone is largest for a Q that is "
-          "a point, the entropy alone for a Q without end. Their sum is model.elbo.")
+    right="The two terms pull in opposite directions: E_Q[log p(x, h)] alone is largest for a Q "
+          "that is a point, and the entropy alone grows without limit as Q becomes wider. Their "
+          "sum is model.elbo.")
 def elbo_entropy(answer):
     rng = np.random.default_rng(1)
     for k, d, noise_std in ((3, 4, 0.6), (1, 2, 1.5), (5, 3, 0.9)):
