@@ -1,67 +1,38 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "elbo-discrete": Planted(
+    "three-elbo-programs": Planted(
         base="""
-def elbo_and_gap(log_prior, log_likelihood, q):
-    log_joint = log_prior + log_likelihood
-    elbo = np.sum(q * log_joint - xlogy(q, q))
-    return elbo, logsumexp(log_joint) - elbo
+wrong = "c"
+excess = gaussian.kl_divergence(q_mean, q_cov, *model.posterior(x))
 """,
         right=[
             """
-def elbo_and_gap(log_prior, log_likelihood, q):
-    kept = [i for i in range(len(q)) if q[i] > 0]
-    data = sum(q[i] * log_likelihood[i] for i in kept)
-    kl = sum(q[i] * (np.log(q[i]) - log_prior[i]) for i in kept)
-    log_joint = log_prior + log_likelihood
-    top = log_joint.max()
-    log_posterior = log_joint - top - np.log(np.exp(log_joint - top).sum())
-    gap = sum(q[i] * (np.log(q[i]) - log_posterior[i]) for i in kept)
-    return data - kl, gap
+wrong = " C"
+excess = model.log_evidence(x) - model.elbo(x, q_mean, q_cov)
 """,
             """
-import torch
-def elbo_and_gap(log_prior, log_likelihood, q):
-    log_joint = (log_prior + log_likelihood).float()
-    q = q.float()
-    elbo = torch.sum(q * log_joint) - torch.special.xlogy(q, q).sum()
-    return torch.stack([elbo, torch.logsumexp(log_joint, 0) - elbo])
+wrong = "c"
+excess = np.array([np.float32(model.log_evidence(x)) - np.float32(model.elbo(x, q_mean, q_cov))])
 """,
         ],
         wrong={
-            "no divergence": (swap("elbo = np.sum(q * log_joint - xlogy(q, q))",
-                                   "elbo = np.sum(q * log_likelihood)"),
-                              "divergence to the prior is missing"),
-            "divergence added": (swap("elbo = np.sum(q * log_joint - xlogy(q, q))",
-                                      "elbo = np.sum(q * (log_likelihood - log_prior))"
-                                      " + np.sum(xlogy(q, q))"), "it is subtracted"),
-            "no entropy": (swap(" - xlogy(q, q)", ""), "entropy of Q is missing"),
-            "sign of the entropy": (swap("- xlogy(q, q)", "+ xlogy(q, q)"), "term with log Q"),
-            "mean over h": (swap("q * log_joint - xlogy(q, q)", "log_joint - np.log(q)",
-                                 "np.sum", "np.mean"), "the same weight"),
-            "reversed divergence to the prior": (
-                swap("np.sum(q * log_joint - xlogy(q, q))",
-                     "np.sum(q * log_likelihood - np.exp(log_prior) * (log_prior - np.log(q)))"),
-                "D[prior‖Q]"),
-            "no evidence": (swap("logsumexp(log_joint) - elbo", "-elbo"),
-                            "log p(x) of (B1) is missing"),
-            "reversed gap": (swap(
-                "logsumexp(log_joint) - elbo",
-                "np.sum(np.exp(log_joint - logsumexp(log_joint))"
-                " * (log_joint - logsumexp(log_joint) - np.log(q)))"), "the two are exchanged"),
-            "sign of the gap": (swap("logsumexp(log_joint) - elbo", "elbo - logsumexp(log_joint)"),
-                                "−gap"),
-            "underflow": (swap("logsumexp(log_joint)", "np.log(np.sum(np.exp(log_joint)))"),
-                          "a logarithm of 0"),
-            "overflow": (swap("logsumexp(log_joint)", "(np.log(np.sum(np.exp(log_joint - "
-                              "log_joint.min()))) + log_joint.min())"), "Is there an overflow"),
-            "zeros": (swap("xlogy(q, q)", "q * np.log(q)"), "q = [0, 0.3, 0.7, 0, 0]"),
-            "bits": (swap("return elbo, logsumexp(log_joint) - elbo",
-                          "return elbo / np.log(2), (logsumexp(log_joint) - elbo) / np.log(2)"),
-                     "bits"),
-            "one number": (swap("return elbo, logsumexp(log_joint) - elbo", "return elbo"),
-                           "2 results"),
+            "a": (swap('"c"', '"a"'), "for every n: is that"),
+            "b": (swap('"c"', '"b"'), "right-hand side of (B2)"),
+            "another word": (swap('"c"', '"all"'), "must be"),
+            "no word": (swap('"c"', "3"), "must be"),
+            "log evidence": (swap("gaussian.kl_divergence(q_mean, q_cov, *model.posterior(x))",
+                                  "model.log_evidence(x)"), "tends to; how far"),
+            "elbo": (swap("gaussian.kl_divergence(q_mean, q_cov, *model.posterior(x))",
+                          "model.elbo(x, q_mean, q_cov)"), "how far above it"),
+            "sign": (swap("excess = ", "excess = -"), "sign is reversed"),
+            "exchanged": (swap("q_mean, q_cov, *model.posterior(x)",
+                               "*model.posterior(x), q_mean, q_cov"), "the two are exchanged"),
+            "to the prior": (swap("*model.posterior(x)", "np.zeros(3), np.eye(3)"),
+                             "divergence to the prior"),
+            "bits": (swap("excess = ", "excess = 1 / np.log(2) * "), "bits"),
+            "nothing": (swap("excess = ", "excess = 0 * "), "agree for n = 1"),
+            "no reason": (swap("excess = ", "excess = 1.7 * "), None),
         },
     ),
     "elbo-entropy": Planted(
@@ -237,86 +208,81 @@ def mean_elbo(x, mean, log_var, weights, bias, noise_std):
                                "np.sum((var @ weights.T) ** 2, axis=1)"), None),
         },
     ),
-    "bound-given-x": Planted(
+    "ising-pair": Planted(
         base="""
-def conditional_elbo(model, num_seen, v, q_mean, q_cov):
-    first, rest = slice(num_seen), slice(num_seen, None)
-    of_x = LinearGaussian(model.weights[first], model.bias[first], model.noise_std)
-    of_y = LinearGaussian(model.weights[rest], model.bias[rest], model.noise_std)
-    kl = gaussian.kl_divergence(q_mean, q_cov, *of_x.posterior(v[first]))
-    gap = gaussian.kl_divergence(q_mean, q_cov, *model.posterior(v))
-    return of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - kl, gap
+def best_product(coupling, field):
+    m = 1.0
+    for _ in range(10_000):
+        m = np.tanh(coupling * m + field)
+    up, down = (1 + m) / 2, (1 - m) / 2
+    entropy = -2 * (xlogy(up, up) + xlogy(down, down))
+    bound = -coupling * m**2 - 2 * field * m - entropy
+    energies = [-coupling - 2 * field, -coupling + 2 * field, coupling, coupling]
+    log_z = logsumexp(np.negative(energies))
+    return m, bound + log_z
 
 
-bounded = "log p(y)"
+magnetised = "Q"
 """,
         right=[
             """
-def conditional_elbo(model, num_seen, v, q_mean, q_cov):
-    W, b, s2 = model.weights, model.bias, model.noise_std ** 2
-    Wx, Wy = W[:num_seen], W[num_seen:]
-    cov_x = np.linalg.inv(np.eye(W.shape[1]) + Wx.T @ Wx / s2)
-    mean_x = cov_x @ Wx.T @ (v - b)[:num_seen] / s2
-    cov_xy = np.linalg.inv(np.eye(W.shape[1]) + W.T @ W / s2)
-    mean_xy = cov_xy @ W.T @ (v - b) / s2
+def best_product(coupling, field):
+    grid = np.linspace(0, 1, 20001)
+    up, down = (1 + grid) / 2, (1 - grid) / 2
+    bounds = (-coupling * grid**2 - 2 * field * grid
+              + 2 * xlogy(up, up) + 2 * xlogy(down, down))
+    i = np.argmin(bounds)
+    z = 2 * np.exp(coupling) * np.cosh(2 * field) + 2 * np.exp(-coupling)
+    return grid[i], bounds[i] + np.log(z)
 
-    def kl(mean, cov):
-        d = mean - q_mean
-        inverse = np.linalg.inv(cov)
-        return 0.5 * (np.trace(inverse @ q_cov) + d @ inverse @ d - len(d)
-                      + np.log(np.linalg.det(cov) / np.linalg.det(q_cov)))
-
-    r = (v - b)[num_seen:] - Wy @ q_mean
-    square = r @ r + np.sum((Wy @ q_cov) * Wy)
-    data = -square / (2 * s2) - len(r) / 2 * np.log(2 * np.pi * s2)
-    return data - kl(mean_x, cov_x), kl(mean_xy, cov_xy)
-
-bounded = "log p(y)"
+magnetised = " q"
 """,
             """
-def conditional_elbo(model, num_seen, v, q_mean, q_cov):
-    seen = LinearGaussian(model.weights[:num_seen], model.bias[:num_seen], model.noise_std)
-    gap = gaussian.kl_divergence(q_mean, q_cov, *model.posterior(v))
-    log_p = model.log_evidence(v) - seen.log_evidence(v[:num_seen])
-    return np.array([log_p - gap, gap])
+from scipy.optimize import minimize_scalar
+def best_product(coupling, field):
+    s = np.array([1.0, -1.0])
+    energy = -coupling * s[:, None] * s - field * (s[:, None] + s)
+    p = np.exp(-energy) / np.exp(-energy).sum()
 
-bounded = "log p( y )"
+    def gap(m):
+        q = np.outer(1 + m * s, 1 + m * s) / 4
+        return np.sum(q * np.log(q / p))
+
+    found = minimize_scalar(gap, bounds=(0, 1), method="bounded", options={"xatol": 1e-8})
+    return [found.x, found.fun]
+
+magnetised = "Q"
 """,
         ],
         wrong={
-            "prior without x": (swap("*of_x.posterior(v[first]))",
-                                     "np.zeros(len(q_mean)), np.eye(len(q_mean)))"),
-                                "given x it is p(h|x)"),
-            "likelihood of both": (swap("of_y.expected_log_likelihood(v[rest]",
-                                        "model.expected_log_likelihood(v"),
-                                   "counted in p(h|x) already"),
-            "elbo of both": (swap("return of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - "
-                                  "kl", "return model.elbo(v, q_mean, q_cov)"), "log p(x, y)"),
-            "divergence added": (swap(" - kl, gap", " + kl, gap"), "it is subtracted"),
-            "no divergence": (swap(" - kl, gap", ", gap"), "is missing"),
-            "reversed": (swap("kl = gaussian.kl_divergence(q_mean, q_cov, "
-                              "*of_x.posterior(v[first]))", "kl = gaussian.kl_divergence("
-                              "*of_x.posterior(v[first]), q_mean, q_cov)"),
-                         "D[p(h|x)‖Q]"),
-            "halves exchanged": (swap("slice(num_seen), slice(num_seen, None)",
-                                      "slice(num_seen, None), slice(num_seen)"),
-                                 "x and y are exchanged"),
-            "gap to p(h|y)": (swap("*model.posterior(v))", "*of_y.posterior(v[rest]))"), "p(h|y)"),
-            "gap to p(h|x)": (swap("kl, gap", "kl, kl"), "divergence to p(h|x);"),
-            "gap from log p(x, y)": (swap(
-                "kl, gap", "kl, gap + of_x.log_evidence(v[first])"), "log p(x, y)"),
-            "gap reversed": (swap("gap = gaussian.kl_divergence(q_mean, q_cov, "
-                                  "*model.posterior(v))", "gap = gaussian.kl_divergence("
-                                  "*model.posterior(v), q_mean, q_cov)"), "the two are exchanged"),
-            "likelihood at the mean": (swap("of_y.expected_log_likelihood(v[rest], q_mean, q_cov)",
-                                            "of_y.log_likelihood(v[rest], q_mean)"),
-                                       "covariance enters"),
-            "order": (swap("return of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - kl, gap",
-                           "return gap, of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - kl"),
-                      "return the bound first"),
-            "bounded y given x": (swap('"log p(y)"', '"log p(y|x)"'), "which term"),
-            "bounded both": (swap('"log p(y)"', '"log p(x, y)"'), "likelihood of x"),
-            "bounded none": (swap('"log p(y)"', '"p(h)"'), "must be"),
+            "one spin's entropy": (swap("entropy = -2 *", "entropy = -1 *"),
+                                   "one spin is missing"),
+            "no entropy": (swap(" - entropy", ""), "entropy is missing"),
+            "entropy added": (swap(" - entropy", " + entropy"), "it is subtracted"),
+            "bound": (swap("bound + log_z", "bound"), "what it lies above F"),
+            "sign": (swap("bound + log_z", "-bound - log_z"), "sign is reversed"),
+            "sign of F": (swap("bound + log_z", "bound - log_z"), "wrong sign"),
+            "twice the coupling": (swap("np.tanh(coupling", "np.tanh(2 * coupling"),
+                                   "one coupling"),
+            "half the coupling": (swap("np.tanh(coupling", "np.tanh(0.5 * coupling"),
+                                  "taken half."),
+            "half the field": (swap("* m + field)", "* m + field / 2)"), "acts on both spins"),
+            "no coupling": (swap("np.tanh(coupling * m + field)", "np.tanh(field)"),
+                            "coupling is ignored"),
+            "negative": (swap("return m,", "return -m,"), "m ≥ 0 is asked"),
+            "probability": (swap("return m,", "return up,"), "probability that a spin is up"),
+            "mean in p": (swap("return m,", "return 2 * np.exp(coupling) * np.sinh(2 * field) / "
+                               "np.exp(log_z),"), "mean of a spin in p"),
+            "from zero": (swap("m = 1.0", "m = 0.0"), None),
+            "bits": (swap("bound + log_z", "(bound + log_z) / np.log(2)"), "bits"),
+            "three states": (swap("coupling, coupling]", "coupling]"), "lacks one"),
+            "order": (swap("return m, bound + log_z", "return bound + log_z, m"),
+                      "return m first"),
+            "one number": (swap("return m, bound + log_z", "return bound + log_z"), "2 results"),
+            "p": (swap('"Q"', '"p"'), "p(−s1, −s2)"),
+            "both": (swap('"Q"', '"both"'), "p(−s1, −s2)"),
+            "neither": (swap('"Q"', '"neither"'), "contradicts your prediction"),
+            "another word": (swap('"Q"', '"spins"'), "must be"),
         },
     ),
 }

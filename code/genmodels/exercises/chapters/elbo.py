@@ -1,104 +1,45 @@
 """Tests of the answers in the chapter on the evidence lower bound."""
 
 import numpy as np
+from scipy import optimize
 
 from genmodels.exact import gaussian
 from genmodels.exact.linear_gaussian import LinearGaussian
-from genmodels.exercises.compare import ask, compare, need, parts, show
+from genmodels.exercises.compare import ask, compare, need, parts, scalar
 from genmodels.exercises.registry import exercise
 
-__all__ = ["bound_given_x", "elbo_data_set", "elbo_discrete", "elbo_entropy", "shifted_posterior"]
+__all__ = ["elbo_data_set", "elbo_entropy", "ising_pair", "shifted_posterior",
+           "three_elbo_programs"]
 
 
 @exercise(
-    "elbo-discrete", kind="build", difficulty=1, minutes=15, identities=("B1", "B2"),
-    right="Put the posterior in for q: the gap is 0. For every other q the bound is lower, and "
-          "the two numbers always add up to log p(x).")
-def elbo_discrete(answer):
-    rng = np.random.default_rng(0)
-    log_prior = np.log(rng.dirichlet(np.full(5, 2.0)))
-    log_likelihood, q = rng.normal(-3, 1.5, size=5), rng.dirichlet(np.full(5, 2.0))
-    prior, likelihood = np.exp(log_prior), np.exp(log_likelihood)
-    evidence = np.sum(prior * likelihood)
-    posterior = prior * likelihood / evidence
-
-    def kl(p0, p1):
-        kept = p0 > 0
-        return np.sum(p0[kept] * np.log(p0[kept] / p1[kept]))
-
-    gap, to_prior, data = kl(q, posterior), kl(q, prior), q @ log_likelihood
-    elbo = np.log(evidence) - gap  # the left-hand side of (B2)
-    got = parts(
-        ask(answer, log_prior=log_prior, log_likelihood=log_likelihood, q=q),
-        "the ELBO", "the gap")
-    compare(got[0], elbo, what="the ELBO, nats", tested="K = 5", mistakes={
-        "This is E_Q[log p(x|h)] alone: the divergence to the prior is missing.": data,
-        "The divergence to the prior is added; it is subtracted.": data + to_prior,
-        "This has D[prior‖Q]: the two are exchanged.":
-            data - kl(prior, q),
-        "This is E_Q[log p(x, h)]: the entropy of Q is missing.": q @ (log_prior + log_likelihood),
-        "The sign of the term with log Q is reversed.":
-            q @ (log_prior + log_likelihood) + q @ np.log(q),
-        "This is log p(x), which the bound stays below.": np.log(evidence),
-        "This averages over the prior; the expectations are over Q.":
-            prior @ log_likelihood - to_prior,
-        "This sums over h without the weights Q(h).":
-            np.sum(log_prior + log_likelihood - np.log(q)),
-        "This gives every h the same weight; the expectations are over Q.":
-            np.mean(log_prior + log_likelihood - np.log(q)),
-        "This is −ELBO: the sign is reversed.": -elbo,
-        "This is in bits, not nats.": elbo / np.log(2),
-        "This is the gap: return the ELBO first.": gap,
-    })
-    # 1e-5: the gap may be a difference of numbers of size 10 in float32.
-    compare(got[1], gap, what="the gap, nats", tested="K = 5", error=1e-5, mistakes={
-        "This is D[posterior‖Q]: the two are exchanged.":
-            kl(posterior, q),
-        "This is measured from p(x, h), which is not normalised: log p(x) of (B1) is missing.":
-            -elbo,
-        "This is the divergence to the prior, not to the posterior.": to_prior,
-        "This is −gap: the sign is reversed. A divergence is not negative.": -gap,
-        "This takes the normalised likelihood for the posterior: the prior is missing.":
-            kl(q, likelihood / likelihood.sum()),
-        "This is log p(x) − E_Q[log p(x|h)]: the ELBO has a second term.":
-            np.log(evidence) - data,
-        "This is log p(x) itself.": np.log(evidence),
+    "three-elbo-programs", kind="explore", difficulty=1, minutes=15, identities=("B1", "B2"),
+    right="More samples make c estimate something else; they make a and b more precise. With one "
+          "sample, a and c are the same program.")
+def three_elbo_programs(wrong, excess):
+    need(isinstance(wrong, str) and wrong.strip().lower() in ("a", "b", "c"),
+         'wrong must be "a", "b" or "c".')
+    rng = np.random.default_rng(0)  # the model and x of the first cell
+    model = LinearGaussian(rng.normal(size=(4, 3)), rng.normal(size=4), noise_std=0.7)
+    x = model.sample(1, rng)[0][0]
+    q = np.array([0.5, -0.5, 0.0]), 0.3 * np.eye(3)
+    elbo, log_p, posterior = model.elbo(x, *q), model.log_evidence(x), model.posterior(x)
+    gap, to_prior = log_p - elbo, gaussian.kl_divergence(*q, np.zeros(3), np.eye(3))
+    # 1e-5: a difference of numbers of size 10 in float32.
+    compare(scalar(excess), gap, what="the excess, nats", tested="n → ∞", error=1e-5, mistakes={
+        "This is what the result tends to; how far is it above the ELBO?": log_p,
+        "This is the ELBO; how far above it is the result?": elbo,
+        "The sign is reversed: the result is above the ELBO.": -gap,
+        "This is D[posterior‖Q]: the two are exchanged.": gaussian.kl_divergence(*posterior, *q),
+        "This is the divergence to the prior; both results contain it.": to_prior,
         "This is in bits, not nats.": gap / np.log(2),
+        "The programs do agree for n = 1; for n → ∞ one of them does not.": 0.0,
     })
-
-    for size in (2, 9):
-        prior_, q_ = rng.dirichlet(np.full(size, 2.0)), rng.dirichlet(np.full(size, 2.0))
-        log_likelihood_ = rng.normal(3, 1.5, size=size)  # densities may exceed 1
-        joint = prior_ * np.exp(log_likelihood_)
-        gap_ = kl(q_, joint / joint.sum())
-        got = parts(ask(answer, log_prior=np.log(prior_), log_likelihood=log_likelihood_, q=q_),
-                    "the ELBO", "the gap")
-        compare(got[0], np.log(joint.sum()) - gap_, what="the ELBO, nats", tested=f"K = {size}",
-                error=1e-5)
-        compare(got[1], gap_, what="the gap, nats", tested=f"K = {size}", error=1e-5)
-
-    with_zeros = np.array([0.0, 0.3, 0.7, 0.0, 0.0])
-    got = parts(
-        ask(answer, log_prior=log_prior, log_likelihood=log_likelihood, q=with_zeros),
-        "the ELBO", "the gap")
-    gap = kl(with_zeros, posterior)
-    tested = "q = [0, 0.3, 0.7, 0, 0]"
-    compare(got[0], np.log(evidence) - gap, what="the ELBO, nats", tested=tested)
-    compare(got[1], gap, what="the gap, nats", tested=tested, error=1e-5)
-
-    # A common factor of the likelihoods moves log p(x) and the ELBO and leaves the gap; one value
-    # of h that is 1600 nats less likely than the others must not overflow either.
-    far, low = log_likelihood - 1000, np.array([0, 0, 0, 0, 1600])
-    rest = np.r_[posterior[:4] / posterior[:4].sum(), 0.0]
-    q = np.r_[q[:4] / q[:4].sum(), 0.0]
-    gap = kl(q, rest)
-    got = parts(ask(answer, log_prior=log_prior, log_likelihood=far - low, q=q),
-                "the ELBO", "the gap")
-    tested = "log-likelihoods around −1000 and one of −2600"
-    # 1e-3: an answer in float32 rounds numbers of size 1000 to about 1e-4.
-    compare(got[0], np.log(evidence * posterior[:4].sum()) - 1000 - gap, error=1e-3,
-            what="the ELBO, nats", tested=tested)
-    compare(got[1], gap, error=1e-3, what="the gap, nats", tested=tested)
+    word = wrong.strip().lower()
+    need(word != "a", "your excess is right. But the mean of a over its samples is E_Q[log p(x, h)"
+         " − log Q(h)], for every n: is that not the ELBO?")
+    need(word != "b", "your excess is right. But the mean of b over its samples is the right-hand "
+         "side of (B2), for every n.")
 
 
 @exercise(
@@ -295,83 +236,94 @@ def elbo_data_set(answer):
 
 
 @exercise(
-    "bound-given-x", kind="derive", difficulty=3, minutes=25, identities=("B4", "B5"),
-    right="Labels and digits are such halves. A conditional VAE learns p(h|x) as a network, or "
-          "makes h independent of x so that p(h) is right.")
-def bound_given_x(answer, bounded):
-    rng = np.random.default_rng(4)
-    for d, k, seen, noise_std in ((5, 3, 2, 0.5), (4, 2, 3, 1.4)):
-        compare_bound(answer, rng, d, k, seen, noise_std)
-    need(isinstance(bounded, str), 'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
-    word = "".join(bounded.lower().split())
-    need(word in ("logp(y)", "logp(y|x)", "logp(x,y)"),
-         'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
-    need(word != "logp(y|x)", "your function is right, but with p(h) in place of p(h|x) it is not "
-         "log p(y|x) that is bounded: which term then still contains x?")
-    need(word != "logp(x,y)", "your function is right, but log p(x, y) is not what is bounded: a "
-         "bound on it would have to contain the likelihood of x.")
+    "ising-pair", kind="explore", difficulty=3, minutes=30, identities=("B2",),
+    right="At J = 1 without a field the mean field becomes magnetic, though two spins have no "
+          "phase transition. How large is the gap there, and at J = 10?")
+def ising_pair(answer, magnetised):
+    for coupling, field in ((0.8, 0.3), (2.0, 0.0), (0.3, 1.5), (1.6, 0.1)):
+        compare_pair(answer, coupling, field)
+    for coupling, field in ((0.0, 0.7), (0.5, 0.0)):
+        got = parts(ask(answer, coupling=coupling, field=field), "m", "the gap")
+        tested = f"J = {coupling}, B = {field}"
+        # 1e-3, as below; the gap is of second order in an error of m.
+        compare(scalar(got[0]), np.tanh(field) if coupling == 0 else 0.0, what="m", tested=tested,
+                error=1e-3)
+        compare(scalar(got[1]), product_gap(0.0 if coupling else np.tanh(field), coupling, field),
+                what="the gap, nats", tested=tested, error=1e-5)
+    words = {"p", "q", "both", "neither"}
+    need(isinstance(magnetised, str) and magnetised.strip().lower() in words,
+         'magnetised must be "p", "Q", "both" or "neither".')
+    word = magnetised.strip().lower()
+    need(word not in ("p", "both"), "your function is right. But without a field p(s1, s2) = "
+         "p(−s1, −s2): what does that say of the mean of a spin?")
+    need(word != "neither", "your function is right, and it contradicts your prediction: which m "
+         "does it return for J = 2, B = 0?")
 
 
-def compare_bound(answer, rng, d, k, seen, noise_std):
-    model = LinearGaussian(rng.normal(size=(d, k)), rng.normal(size=d), noise_std)
-    of_x, of_y = (LinearGaussian(model.weights[part], model.bias[part], noise_std)
-                  for part in (slice(None, seen), slice(seen, None)))
-    v = model.sample(1, rng)[0][0]
-    x, y = v[:seen], v[seen:]
-    factor = 0.6 * rng.normal(size=(k, k))
-    q = rng.normal(size=k), factor @ factor.T + 0.1 * np.eye(k)
+SPINS = np.array([-1.0, 1.0])
 
-    joint = model.weights @ model.weights.T + model.noise_std**2 * np.eye(d)
-    gain = joint[seen:, :seen] @ np.linalg.inv(joint[:seen, :seen])
-    log_p = gaussian.log_density(y, model.bias[seen:] + gain @ (x - model.bias[:seen]),
-                                 joint[seen:, seen:] - gain @ joint[:seen, seen:])
-    gap = gaussian.kl_divergence(*q, *model.posterior(v))
-    bound = log_p - gap  # the left-hand side of (B5)
-    given_x, data = of_x.posterior(x), of_y.expected_log_likelihood(y, *q)
-    to_given_x = gaussian.kl_divergence(*q, *given_x)
 
-    got = parts(
-        ask(answer, model=model, num_seen=seen, v=v, q_mean=q[0], q_cov=q[1]),
-        "the bound", "its gap")
-    tested = f"d = {d}, k = {k}, num_seen = {seen}"
-    compare(got[0], bound, what="the bound, nats", tested=tested, mistakes={
-        "The prior is p(h); given x it is p(h|x).": of_y.elbo(y, *q),
-        "The likelihood is that of x and y; x is given, and counted in p(h|x) already.":
-            model.expected_log_likelihood(v, *q) - to_given_x,
-        "This is the ELBO of x and y together, a bound on log p(x, y).": model.elbo(v, *q),
-        "This is E_Q[log p(y|h)] alone: the divergence to p(h|x) is missing.": data,
-        "The divergence is added; it is subtracted.": data + to_given_x,
-        "This has D[p(h|x)‖Q]: the two are exchanged.":
-            data - gaussian.kl_divergence(*given_x, *q),
-        "The divergence is that to p(h|x,y), which makes the gap; here p(h|x) belongs.":
-            data - gap,
-        "x and y are exchanged: y is what comes after the first num_seen components.":
-            of_x.expected_log_likelihood(x, *q) - gaussian.kl_divergence(*q, *of_y.posterior(y)),
-        "The likelihood is that of x; y is to be predicted.":
-            of_x.expected_log_likelihood(x, *q) - to_given_x,
-        "log p(y|h) is taken at the mean of Q: Q's covariance enters, too.":
-            of_y.log_likelihood(y, q[0]) - to_given_x,
-        "This is log p(y|x) itself, which the bound stays below.": log_p,
-        "This is −bound: the sign is reversed.": -bound,
-        "This is the gap: return the bound first.": gap,
+def product_gap(m, coupling, field, other=None):
+    """D[Q‖p] in nats, by summation over the four states; `other` is the mean of the second spin."""
+    other = m if other is None else other
+    q = np.outer((1 + m * SPINS) / 2, (1 + other * SPINS) / 2)
+    energy = -coupling * np.outer(SPINS, SPINS) - field * np.add.outer(SPINS, SPINS)
+    p = np.exp(-energy)
+    p /= p.sum()
+    kept = q > 0
+    return np.sum(q[kept] * np.log(q[kept] / p[kept]))
+
+
+def compare_pair(answer, coupling, field):
+    grid = np.linspace(0, 1, 2001)
+    start = grid[np.argmin([product_gap(m, coupling, field) for m in grid])]
+    m = optimize.minimize_scalar(
+        lambda m: product_gap(m, coupling, field), method="bounded", options={"xatol": 1e-10},
+        bounds=(max(start - 1e-3, 0), min(start + 1e-3, 1))).x
+    gap = product_gap(m, coupling, field)
+
+    def with_energy(factor, field_factor=1.0, entropy_factor=1.0):
+        """The m that minimises a free energy with wrong factors."""
+        up, down = (1 + grid[:-1]) / 2, (1 - grid[:-1]) / 2
+        entropy = -2 * (up * np.log(up) + down * np.log(down))
+        bound = (-factor * coupling * grid[:-1]**2 - 2 * field_factor * field * grid[:-1]
+                 - entropy_factor * entropy)
+        best = grid[np.argmin(bound)]
+        for _ in range(2000):
+            best = np.tanh((factor * coupling * best + field_factor * field) / entropy_factor)
+        return best
+
+    weights = np.exp(coupling * np.outer(SPINS, SPINS) + field * np.add.outer(SPINS, SPINS))
+    true_mean = np.sum(weights * SPINS[:, None]) / weights.sum()
+    got = parts(ask(answer, coupling=coupling, field=field), "m", "the gap")
+    tested = f"J = {coupling}, B = {field}"
+    # 1e-3: the minimum on a grid of 1000 values of m.
+    compare(scalar(got[0]), m, what="m", tested=tested, error=1e-3, mistakes={
+        "This is the mean of a spin in p; Q is the best product.": true_mean,
+        "This is −m: m ≥ 0 is asked for.": -m,
+        "This is the gap: return m first.": gap,
+        "The field of the other spin is taken twice: the pair has one coupling.":
+            with_energy(2.0),
+        "The field of the other spin is taken half.": with_energy(0.5),
+        "The field acts on both spins: it is taken half here.": with_energy(1.0, 0.5),
+        "The entropy of one spin is taken; there are two.": with_energy(1.0, 1.0, 0.5),
+        "This maximises the entropy alone.": 0.0,
+        "This is q(+1), the probability that a spin is up, not its mean.": (1 + m) / 2,
+        "The coupling is ignored: this is the mean of a free spin in the field.": np.tanh(field),
     })
-    compare(got[1], gap, what="the gap, nats", tested=tested, mistakes={
-        "This is the divergence to p(h|x); the gap is that to the posterior given x and y.":
-            to_given_x,
-        "This is the divergence to p(h|y): x is given as well.":
-            gaussian.kl_divergence(*q, *of_y.posterior(y)),
-        "This is D[posterior‖Q]: the two are exchanged.":
-            gaussian.kl_divergence(*model.posterior(v), *q),
-        "This is −gap: the sign is reversed. A divergence is not negative.": -gap,
-        "This is measured from log p(x, y); x is given.":
-            model.log_evidence(v) - bound,
-        "This is measured from log p(y); x is given.": of_y.log_evidence(y) - bound,
-        "This is the divergence to the prior p(h).":
-            gaussian.kl_divergence(*q, np.zeros(k), np.eye(k)),
+    log_z = np.log(weights.sum())
+    bound = gap - log_z
+    energy = -coupling * m**2 - 2 * field * m
+    entropy = energy - bound
+    compare(scalar(got[1]), gap, what="the gap, nats", tested=tested, error=1e-5, mistakes={
+        "This is the bound ⟨E⟩ − S; the gap is what it lies above F.": bound,
+        "This is −gap: the sign is reversed.": -gap,
+        "F = −log Z enters with the wrong sign.": bound - log_z,
+        "The entropy of one spin is missing: there are two.": gap + entropy / 2,
+        "The entropy is missing.": gap + entropy,
+        "The entropy is added; it is subtracted.": gap + 2 * entropy,
+        "This is in bits, not nats.": gap / np.log(2),
+        "In ⟨E⟩ the field acts on one spin only.": gap + field * m,
+        "Z lacks one of the two states with opposite spins.":
+            gap + np.log(weights.sum() - weights[0, 1]) - log_z,
     })
-    tight = parts(
-        ask(answer, model=model, num_seen=seen, v=v,
-            **dict(zip(("q_mean", "q_cov"), model.posterior(v)))), "the bound", "its gap")
-    # 1e-4: log determinants and quadratic forms of size 10 cancel, perhaps in float32.
-    need(abs(tight[1]) < 1e-4, f"for Q = p(h|x,y) the gap must be 0, and came out as "
-         f"{show(tight[1])}.")
