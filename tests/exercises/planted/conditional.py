@@ -1,88 +1,6 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "conditional-bound": Planted(
-        base="""
-def conditional_elbo(y, logits, mean, log_var, prior_mean, prior_log_var):
-    log_likelihood = np.sum(y * logits - np.logaddexp(0, logits), axis=-1)  # (N1)
-    log_ratio = log_var - prior_log_var
-    squares = (mean - prior_mean) ** 2 / np.exp(prior_log_var)
-    kl = 0.5 * np.sum(np.exp(log_ratio) + squares - 1 - log_ratio, axis=-1)  # (K2)
-    return log_likelihood - kl
-""",
-        right=[
-            """
-import torch
-def conditional_elbo(y, logits, mean, log_var, prior_mean, prior_log_var):
-    normal = torch.distributions.Normal
-    q = normal(mean, torch.exp(log_var / 2))
-    p = normal(prior_mean, torch.exp(prior_log_var / 2))
-    pixels = torch.distributions.Bernoulli(logits=logits)
-    kl = torch.distributions.kl_divergence(q, p)
-    return pixels.log_prob(y).sum(dim=-1) - kl.sum(dim=-1)
-""",
-            """
-def conditional_elbo(y, logits, mean, log_var, prior_mean, prior_log_var):
-    n, k = mean.shape
-    total = np.zeros(n)
-    for i in range(n):
-        for pixel, logit in zip(y[i], logits[i]):
-            signed = logit if pixel == 1 else -logit
-            total[i] += min(signed, 0) - np.log1p(np.exp(-abs(signed)))
-        for j in range(k):
-            r = np.exp(log_var[i, j]) / np.exp(prior_log_var[i, j])
-            distance = (prior_mean[i, j] - mean[i, j]) ** 2 / np.exp(prior_log_var[i, j])
-            total[i] -= (r - np.log(r) + distance - 1) / 2
-    return total
-""",
-            """
-import torch
-def conditional_elbo(y, logits, mean, log_var, prior_mean, prior_log_var):
-    y, logits, mean, log_var = y.float(), logits.float(), mean.float(), log_var.float()
-    m, v = prior_mean.float(), prior_log_var.float()
-    cross = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
-    kl = 0.5 * (v - log_var - 1 + ((mean - m) ** 2 + log_var.exp()) / v.exp())
-    return -cross.sum(1) - kl.sum(1)
-""",
-        ],
-        wrong={
-            "plus the divergence": (swap("log_likelihood - kl", "log_likelihood + kl"),
-                                    "divergence is added"),
-            "loss": (swap("return log_likelihood - kl", "return kl - log_likelihood"),
-                     "This is the loss"),
-            "standard normal prior": (swap("log_var - prior_log_var", "log_var",
-                                           "(mean - prior_mean) ** 2 / np.exp(prior_log_var)",
-                                           "mean**2"), "divergence from N(0, I)"),
-            "reversed": (swap("log_var - prior_log_var", "prior_log_var - log_var",
-                              "/ np.exp(prior_log_var)", "/ np.exp(log_var)"), "reversed"),
-            "no half": (swap("0.5 * ", ""), "½ is missing"),
-            "log sigma": (swap("log_ratio = log_var", "log_var, prior_log_var = 2 * log_var, 2 * "
-                               "prior_log_var\n    log_ratio = log_var"),
-                          "it is log σ²"),
-            "mean over k": (swap("0.5 * np.sum", "0.5 * np.mean"), "over the latent dimensions"),
-            "mean over pixels": (swap("np.sum(y", "np.mean(y"), "over the pixels"),
-            "no one": (swap(" - 1 ", " "), "−1 of every latent"),
-            "sign of the logarithm": (swap("- 1 - log_ratio", "- 1 + log_ratio"), "wrong sign"),
-            "squares of the wrong variance": (swap("/ np.exp(prior_log_var)", "/ np.exp(log_var)"),
-                                              "variance of Q, not of the prior"),
-            "squares not divided": (swap(" / np.exp(prior_log_var)", ""), "not divided by s²"),
-            "divided by s": (swap("np.exp(prior_log_var)", "np.exp(prior_log_var / 2)"),
-                             "divided by s, not s²"),
-            "prior mean forgotten": (swap("(mean - prior_mean)", "mean"), "the distance is μ − m"),
-            "only white pixels": (swap("y * logits - np.logaddexp(0, logits)",
-                                       "-y * np.logaddexp(0, -logits)"), "Only white pixels"),
-            "logits as probabilities": (swap("y * logits - np.logaddexp(0, logits)",
-                                             "y * np.log(logits) + (1 - y) * np.log(1 - logits)"),
-                                        "contains nan"),
-            "logarithm of the sigmoid": (swap("y * logits - np.logaddexp(0, logits)",
-                                              "y * np.log(1 / (1 + np.exp(-logits))) + (1 - y) * "
-                                              "np.log(1 - 1 / (1 + np.exp(-logits)))"),
-                                         "do not take its logarithm"),
-            "mean over examples": (swap("return log_likelihood - kl",
-                                        "return np.mean(log_likelihood - kl)"),
-                                   "mean over the examples"),
-        },
-    ),
     "unseen-half": Planted(
         base="""
 def predict(x, W_x, b_x, W_y, b_y, noise_std):
@@ -227,92 +145,61 @@ def without_label(log_bounds, prior):
                                "return log_joint - log_p_y[:, None], log_p_y"), "exchanged"),
         },
     ),
-    "draw-answers": Planted(
+    "pulled-spring": Planted(
         base="""
-def draw(x, prior_of, decode, noise_std, n, rng):
-    mean, log_var = prior_of(x)
-    h = mean + np.exp(log_var / 2) * rng.standard_normal((n, len(mean)))
-    y_mean = decode(h, x)
-    return y_mean + noise_std * rng.standard_normal(y_mean.shape)
+def costs(x, stiffness, temperature, noise_std):
+    spread = temperature / stiffness
+    variance = spread + noise_std**2
+    ratio = variance / spread
+    return np.array([(x / stiffness) ** 2 / (2 * variance), 0.0,
+                     (ratio - 1 - np.log(ratio)) / 2])
+
+
+unnoticed = "c"
 """,
         right=[
             """
-def draw(x, prior_of, decode, noise_std, n, rng):
-    mean, log_var = prior_of(x)
-    h = rng.multivariate_normal(mean, np.diag(np.exp(log_var)), size=n)
-    return rng.normal(decode(h, x), noise_std)
-""",
-            """
 import torch
-def draw(x, prior_of, decode, noise_std, n, rng):
-    generator = torch.Generator().manual_seed(int(rng.integers(2**40)))
-    mean, log_var = prior_of(x)
-    eps = torch.randn((n, len(mean)), generator=generator, dtype=mean.dtype)
-    y = decode(mean + torch.exp(0.5 * log_var) * eps, x).requires_grad_()
-    return y + noise_std * torch.randn(y.shape, generator=generator, dtype=mean.dtype)
+def costs(x, stiffness, temperature, noise_std):
+    normal, kl = torch.distributions.Normal, torch.distributions.kl_divergence
+    h_var = torch.tensor(temperature / stiffness, dtype=torch.float64)
+    y_std = torch.sqrt(h_var + noise_std**2)
+    truth = normal(x / stiffness, y_std)
+    return torch.stack([kl(truth, normal(0 * y_std, y_std)), kl(truth, truth),
+                        kl(truth, normal(x / stiffness, h_var.sqrt()))])
+unnoticed = " C"
 """,
             """
-def draw(x, prior_of, decode, noise_std, n, rng):
-    mean, log_var = prior_of(x)
-    answers = []
-    for _ in range(n):
-        h = np.array([rng.normal(m, np.exp(v) ** 0.5) for m, v in zip(mean, log_var)])
-        answers.append(decode(h[None], x)[0] + noise_std * rng.normal(size=3))
-    return answers
-""",
-            """
-def draw(x, prior_of, decode, noise_std, n, rng):
-    mean, log_var = (np.asarray(part) for part in prior_of(x))
-    h = mean[:, None] + np.exp(log_var / 2)[:, None] * rng.standard_normal((len(mean), n))
-    y = np.asarray(decode(h.T, x))
-    return [list(row) for row in y + noise_std * rng.standard_normal(y.T.shape).T]
+def costs(x, stiffness, temperature, noise_std):
+    def kl(m, v, n, w):
+        return 0.5 * (v / w + (m - n) ** 2 / w - 1 + np.log(w / v))
+    m, v = x / stiffness, temperature / stiffness
+    return [kl(m, v + noise_std**2, *q) for q in
+            [(0, v + noise_std**2), (m, v + noise_std**2), (m, v)]]
+unnoticed = "c"
 """,
         ],
         wrong={
-            "N(0, I)": (swap("mean + np.exp(log_var / 2) * ", ""), "h was drawn from N(0, I)"),
-            "decoder's means": (swap(" + noise_std * rng.standard_normal(y_mean.shape)", ""),
-                                "noise of y is missing"),
-            "both": (swap("mean + np.exp(log_var / 2) * ", "",
-                          " + noise_std * rng.standard_normal(y_mean.shape)", ""),
-                     "and the noise of y is missing"),
-            "one h": (swap("rng.standard_normal((n, len(mean)))",
-                           "np.tile(rng.standard_normal(len(mean)), (n, 1))"), "draw n of them"),
-            "mean of h": (swap(" + np.exp(log_var / 2) * rng.standard_normal((n, len(mean)))",
-                               " + np.zeros((n, len(mean)))"), None),
-            "log sigma": (swap("log_var / 2", "log_var"), "takes log σ² for log σ"),
-            "log_var as sigma": (swap("np.exp(log_var / 2)", "log_var"), "takes log σ² for σ."),
-            "inverse": (swap("log_var / 2", "-log_var / 2"), "exp(−log_var / 2)"),
-            "variance of y": (swap("noise_std * ", "noise_std**2 * "), "variance noise_std²"),
-            "root of noise_std": (swap("noise_std * ", "noise_std**0.5 * "), "not its root"),
-            "unit noise": (swap("noise_std * ", ""), "standard deviation 1"),
-            "same noise for all pixels": (swap("rng.standard_normal(y_mean.shape)",
-                                               "rng.standard_normal((n, 1))"),
-                                          "independent from pixel to pixel"),
-            "same noise for all answers": (swap("rng.standard_normal(y_mean.shape)",
-                                                "rng.standard_normal(y_mean.shape[1])"),
-                                           "All answers have the same noise"),
-            "same noise for all of h": (swap("rng.standard_normal((n, len(mean)))",
-                                             "rng.standard_normal((n, 1))"),
-                                        "draw k numbers for each"),
-            "around zero": (swap("h = mean + np", "h = np"), "mean of p(h|x) is missing"),
-            "uniform": (swap("rng.standard_normal((", "rng.random(("), None),
-            "one answer": (swap("(n, len(mean))", "(1, len(mean))"), "shape (1, 3)"),
-            "no generator": (swap("rng.", "np.random."), "is where it was before"),
-            "seeded inside": (swap("mean, log_var =", "rng = np.random.default_rng(0); "
-                                   "mean, log_var ="), "is where it was before"),
-            "h from elsewhere": (swap("rng.standard_normal((n", "np.random.standard_normal((n"),
-                                 "in the same state"),
-            "noise from elsewhere": (swap("rng.standard_normal(y_mean",
-                                          "np.random.standard_normal(y_mean"),
-                                     "in the same state"),
-            "own seed of torch": ("""
-import torch
-def draw(x, prior_of, decode, noise_std, n, rng):
-    torch.manual_seed(3)
-    mean, log_var = prior_of(x)
-    h = torch.distributions.Normal(mean, torch.exp(0.5 * log_var)).sample((n,))
-    return torch.distributions.Normal(decode(h, x), noise_std).sample()
-""", "is where it was before"),
+            "no half": (swap("(2 * variance)", "variance", "np.log(ratio)) / 2", "np.log(ratio))"),
+                        "½ is missing"),
+            "reversed": (swap("ratio = variance / spread", "ratio = spread / variance"),
+                         "reversed"),
+            "by x": (swap("(x / stiffness)", "x"), "by x/κ"),
+            "no noise": (swap("spread + noise_std**2", "spread"), "noise of the camera"),
+            "c has the noise": (swap("(ratio - 1 - np.log(ratio)) / 2", "0.0"),
+                                "program c does not add"),
+            "variance of h": (swap("(2 * variance)", "(2 * spread)"), "variance of h; y has"),
+            "sigma": (swap("noise_std**2", "noise_std"), "σ where σ²"),
+            "no mean": (swap("(x / stiffness) ** 2 / (2 * variance)", "0.0"), "wrong mean"),
+            "sign": (swap("np.array([", "-np.array(["), "A divergence is not negative"),
+            "bits": (swap("return np.array(", "return 1 / np.log(2) * np.array("), "bits"),
+            "backwards": (swap("np.log(ratio)) / 2])", "np.log(ratio)) / 2])[::-1]"),
+                          "return a first"),
+            "h is std": (swap("temperature / stiffness", "(temperature / stiffness) ** 0.5"),
+                         None),
+            "a": (swap('"c"', '"a"'), "another mean"),
+            "b": (swap('"c"', '"b"'), "no mistake to notice"),
+            "d": (swap('"c"', '"d"'), "must be"),
         },
     ),
     "regression-loses": Planted(
@@ -327,6 +214,7 @@ latent = logsumexp(np.log(share) + log_bernoulli(y_test[:, None], strokes), axis
 gain, error = np.mean(latent - regression), sem(latent - regression)
 print("regression:", np.round(pixels, 2))
 print(f"gain {gain:.3f} ± {error:.3f} nats, log 2 = {np.log(2):.3f} nats")
+reason = "dependence"
 """,
         right=[
             """
@@ -346,6 +234,7 @@ given = bernoulli(probs=torch.tensor(strokes)).log_prob(fresh[:, None]).sum(dim=
 latent = torch.logsumexp(given + torch.log(torch.tensor(share)), dim=1)
 gain = (latent - regression).mean()
 error = (latent - regression).std() / 3000**0.5
+reason = "Dependence "
 """,
             """
 best = sum(y_train) / len(y_train)
@@ -357,6 +246,7 @@ for y in y_test:
     differences.append(np.log(joint / np.prod(np.where(y == 1, best, 1 - best))))
 gain = np.mean(differences)
 error = np.std(differences) / len(differences) ** 0.5
+reason = "dependence"
 """,
         ],
         wrong={
@@ -396,6 +286,91 @@ error = np.std(differences) / len(differences) ** 0.5
                                 "sem(regression))"), "take the differences first"),
             "standard deviation": (swap("sem(latent - regression)", "np.std(latent - regression)"),
                                    "not the error of their mean"),
+            "pixels": (swap('"dependence"', '"pixels"'), "each single pixel"),
+            "noise": (swap('"dependence"', '"test noise"'), "ten of its"),
+            "no reason": (swap('"dependence"', '"because"'), "must be"),
+        },
+    ),
+    "bound-given-x": Planted(
+        base="""
+def conditional_elbo(model, num_seen, v, q_mean, q_cov):
+    first, rest = slice(num_seen), slice(num_seen, None)
+    of_x = LinearGaussian(model.weights[first], model.bias[first], model.noise_std)
+    of_y = LinearGaussian(model.weights[rest], model.bias[rest], model.noise_std)
+    kl = gaussian.kl_divergence(q_mean, q_cov, *of_x.posterior(v[first]))
+    gap = gaussian.kl_divergence(q_mean, q_cov, *model.posterior(v))
+    return of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - kl, gap
+
+
+bounded = "log p(y)"
+""",
+        right=[
+            """
+def conditional_elbo(model, num_seen, v, q_mean, q_cov):
+    W, b, s2 = model.weights, model.bias, model.noise_std ** 2
+    Wx, Wy = W[:num_seen], W[num_seen:]
+    cov_x = np.linalg.inv(np.eye(W.shape[1]) + Wx.T @ Wx / s2)
+    mean_x = cov_x @ Wx.T @ (v - b)[:num_seen] / s2
+    cov_xy = np.linalg.inv(np.eye(W.shape[1]) + W.T @ W / s2)
+    mean_xy = cov_xy @ W.T @ (v - b) / s2
+
+    def kl(mean, cov):
+        d = mean - q_mean
+        inverse = np.linalg.inv(cov)
+        return 0.5 * (np.trace(inverse @ q_cov) + d @ inverse @ d - len(d)
+                      + np.log(np.linalg.det(cov) / np.linalg.det(q_cov)))
+
+    r = (v - b)[num_seen:] - Wy @ q_mean
+    square = r @ r + np.sum((Wy @ q_cov) * Wy)
+    data = -square / (2 * s2) - len(r) / 2 * np.log(2 * np.pi * s2)
+    return data - kl(mean_x, cov_x), kl(mean_xy, cov_xy)
+
+bounded = "log p(y)"
+""",
+            """
+def conditional_elbo(model, num_seen, v, q_mean, q_cov):
+    seen = LinearGaussian(model.weights[:num_seen], model.bias[:num_seen], model.noise_std)
+    gap = gaussian.kl_divergence(q_mean, q_cov, *model.posterior(v))
+    log_p = model.log_evidence(v) - seen.log_evidence(v[:num_seen])
+    return np.array([log_p - gap, gap])
+
+bounded = "log p( y )"
+""",
+        ],
+        wrong={
+            "prior without x": (swap("*of_x.posterior(v[first]))",
+                                     "np.zeros(len(q_mean)), np.eye(len(q_mean)))"),
+                                "given x it is p(h|x)"),
+            "likelihood of both": (swap("of_y.expected_log_likelihood(v[rest]",
+                                        "model.expected_log_likelihood(v"),
+                                   "counted in p(h|x) already"),
+            "elbo of both": (swap("return of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - "
+                                  "kl", "return model.elbo(v, q_mean, q_cov)"), "log p(x, y)"),
+            "divergence added": (swap(" - kl, gap", " + kl, gap"), "it is subtracted"),
+            "no divergence": (swap(" - kl, gap", ", gap"), "is missing"),
+            "reversed": (swap("kl = gaussian.kl_divergence(q_mean, q_cov, "
+                              "*of_x.posterior(v[first]))", "kl = gaussian.kl_divergence("
+                              "*of_x.posterior(v[first]), q_mean, q_cov)"),
+                         "D[p(h|x)‖Q]"),
+            "halves exchanged": (swap("slice(num_seen), slice(num_seen, None)",
+                                      "slice(num_seen, None), slice(num_seen)"),
+                                 "x and y are exchanged"),
+            "gap to p(h|y)": (swap("*model.posterior(v))", "*of_y.posterior(v[rest]))"), "p(h|y)"),
+            "gap to p(h|x)": (swap("kl, gap", "kl, kl"), "divergence to p(h|x);"),
+            "gap from log p(x, y)": (swap(
+                "kl, gap", "kl, gap + of_x.log_evidence(v[first])"), "log p(x, y)"),
+            "gap reversed": (swap("gap = gaussian.kl_divergence(q_mean, q_cov, "
+                                  "*model.posterior(v))", "gap = gaussian.kl_divergence("
+                                  "*model.posterior(v), q_mean, q_cov)"), "the two are exchanged"),
+            "likelihood at the mean": (swap("of_y.expected_log_likelihood(v[rest], q_mean, q_cov)",
+                                            "of_y.log_likelihood(v[rest], q_mean)"),
+                                       "covariance enters"),
+            "order": (swap("return of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - kl, gap",
+                           "return gap, of_y.expected_log_likelihood(v[rest], q_mean, q_cov) - kl"),
+                      "return the bound first"),
+            "bounded y given x": (swap('"log p(y)"', '"log p(y|x)"'), "which term"),
+            "bounded both": (swap('"log p(y)"', '"log p(x, y)"'), "likelihood of x"),
+            "bounded none": (swap('"log p(y)"', '"p(h)"'), "must be"),
         },
     ),
 }

@@ -1,126 +1,18 @@
 """Tests of the answers in the chapter on conditional VAEs."""
 
 import math
-import sys
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp
 from scipy.stats import bernoulli
 
 from genmodels.exact import gaussian
 from genmodels.exact.linear_gaussian import LinearGaussian
-from genmodels.exercises.compare import (
-    array,
-    ask,
-    ask_drawing,
-    compare,
-    name_mistake,
-    need,
-    number,
-    parts,
-    show,
-)
+from genmodels.exercises.compare import ask, compare, need, number, parts, show
 from genmodels.exercises.registry import exercise
 
-__all__ = ["conditional_bound", "digit_without_label", "draw_answers", "regression_loses",
+__all__ = ["bound_given_x", "digit_without_label", "pulled_spring", "regression_loses",
            "unseen_half"]
-
-
-def like(value, sample):
-    """Return an array as what `sample` is, of NumPy, torch or TensorFlow."""
-    framework = type(sample).__module__.partition(".")[0]
-    if framework == "torch":
-        return sys.modules["torch"].tensor(value, dtype=sample.dtype)
-    if framework == "tensorflow":
-        return sys.modules["tensorflow"].constant(value, dtype=sample.dtype)
-    return np.array(value)
-
-
-def divergences(mean0, log_var0, mean1, log_var1):
-    """Return the divergence of the rows of two diagonal Gaussians, from full covariances."""
-    return np.array([gaussian.kl_divergence(m, np.diag(np.exp(v)), n, np.diag(np.exp(w)))
-                     for m, v, n, w in zip(mean0, log_var0, mean1, log_var1)])
-
-
-@exercise(
-    "conditional-bound", kind="build", difficulty=2, minutes=15, identities=("B5",),
-    right="Set the prior to N(0, I) and the divergence becomes (K3): a program for one kind of "
-          "prior is a special case of the other.")
-def conditional_bound(answer):
-    rng = np.random.default_rng(0)
-    n, d, k = 5, 7, 3
-    y = (rng.random((n, d)) < 0.6).astype(float)
-    logits = rng.normal(0.3, 1.5, size=(n, d))
-    mean, log_var = rng.normal(size=(n, k)), rng.normal(-1, 0.7, size=(n, k))
-    m, log_s2 = rng.normal(0.8, 1, size=(n, k)), rng.normal(0.4, 0.7, size=(n, k))
-    log_likelihoods = bernoulli.logpmf(y, expit(logits))  # (n, d)
-    likelihood, kl = log_likelihoods.sum(axis=1), divergences(mean, log_var, m, log_s2)
-    expected = likelihood - kl
-
-    def with_squares(squares):  # the bound with something else for (μ − m)²/s²
-        return expected - 0.5 * np.sum(squares - (mean - m) ** 2 / np.exp(log_s2), axis=1)
-
-    def bound(y, logits, m, log_s2):
-        return ask(answer, y=y, logits=logits, mean=mean, log_var=log_var, prior_mean=m,
-                   prior_log_var=log_s2)
-
-    zero = np.zeros((n, k))
-    compare(bound(y, logits, m, log_s2), expected, what="the bound, nats",
-            tested="n = 5, d = 7, k = 3", mistakes={
-        "The divergence is added; in the bound it is subtracted.": likelihood + kl,
-        "This is the loss, −ELBO: the bound itself is asked for.": -expected,
-        "This is the log-likelihood without the divergence.": likelihood,
-        "This is the divergence from N(0, I). Here the prior is p(h|x).":
-            likelihood - divergences(mean, log_var, zero, zero),
-        "The divergence is reversed: this is that of the prior from Q.":
-            likelihood - divergences(m, log_s2, mean, log_var),
-        "A factor ½ is missing in the divergence.": likelihood - 2 * kl,
-        "This takes log_var for log σ; it is log σ².":
-            likelihood - divergences(mean, 2 * log_var, m, 2 * log_s2),
-        "The mean of the divergence over the latent dimensions is taken; it sums over them.":
-            likelihood - kl / k,
-        "The mean of the log-likelihood over the pixels is taken; it sums over them.":
-            likelihood / d - kl,
-        "The −1 of every latent dimension is missing in the divergence.": expected - k / 2,
-        "log σ² − log s² enters the divergence with the wrong sign.":
-            expected - np.sum(log_var - log_s2, axis=1),
-        "The ratio of the variances is upside down in the divergence.":
-            expected - 0.5 * np.sum(np.exp(log_s2 - log_var) - np.exp(log_var - log_s2), axis=1),
-        "The variances are divided, but the squared distance of the means is not divided by s².":
-            with_squares((mean - m) ** 2),
-        "The squared distance of the means is divided by the variance of Q, not of the prior.":
-            with_squares((mean - m) ** 2 / np.exp(log_var)),
-        "The squared distance of the means is divided by s, not s².":
-            with_squares((mean - m) ** 2 / np.exp(log_s2 / 2)),
-        "The prior's variance is used, but its mean is not: the distance is μ − m.":
-            with_squares(mean**2 / np.exp(log_s2)),
-        "The distance of the means is not squared.": with_squares((mean - m) / np.exp(log_s2)),
-        "There is σ/s where σ²/s² belongs.": expected - 0.5 * np.sum(
-            np.exp((log_var - log_s2) / 2) - np.exp(log_var - log_s2), axis=1),
-        "Only white pixels count in the log-likelihood; black ones have log(1 − π).":
-            np.sum(y * log_likelihoods, axis=1) - kl,
-        "The log-likelihood has the wrong sign.": -likelihood - kl,
-        "This is the mean over the examples: return one number for each.": expected.mean(),
-        "This is the sum over the examples: return one number for each.": expected.sum(),
-    })
-    other = np.random.default_rng(1)
-    y2, logits2 = (other.random((2, 4)) < 0.5).astype(float), other.normal(0, 4, size=(2, 4))
-    given = [other.normal(0, 2, size=(2, 6)) for _ in range(4)]  # means and log variances
-    compare(ask(answer, y=y2, logits=logits2, mean=given[0], log_var=given[1], prior_mean=given[2],
-                prior_log_var=given[3]),
-            bernoulli.logpmf(y2, expit(logits2)).sum(axis=1) - divergences(*given),
-            what="the bound, nats", tested="n = 2, d = 4, k = 6")
-    large = np.tile([[800.0, -800.0, 3.0]], (n, 1))
-    for target, loss in (([1.0, 0.0, 1.0], 0.0), ([0.0, 0.0, 0.0], -803.0)):
-        got = bound(np.tile([target], (n, 1)), large, m, log_s2)
-        need(np.all(np.isfinite(got)),
-             f"tested with logits of 800 and −800: the bound came out as {show(got)}. The sigmoid "
-             "is rounded to 0 or 1 there; do not take its logarithm.")
-        compare(got, np.full(n, loss - np.log1p(np.exp(-3.0))) - kl, what="the bound, nats",
-                tested="logits [800, -800, 3]")
-    compare(bound(y, logits, mean, log_var), likelihood, what="the bound, nats",
-            tested="a prior that equals Q, where the divergence is 0",
-            error=1e-6)  # summands of size 1 cancel, each with its rounding
 
 
 @exercise(
@@ -280,91 +172,62 @@ def digit_without_label(answer):
 
 
 @exercise(
-    "draw-answers", kind="build", difficulty=1, minutes=10,
-    right="The same order, prior first and decoder second, draws from every latent variable "
-          "model, a diffusion model included.")
-def draw_answers(answer):
-    weights = np.random.default_rng(0)
-    k, d = 2, 3
-    W, U, b = 2 * weights.normal(size=(d, k)), weights.normal(size=(d, 2)), weights.normal(size=d)
-    A, a = 1.5 * weights.normal(size=(k, 2)), np.array([1.2, -0.8])
-    seen = []
+    "pulled-spring", kind="explore", difficulty=2, minutes=15, identities=("K2",),
+    right="An error in the prior and a forgotten noise raise no error message, and each passes a "
+          "test of one moment. Compare both moments, or the likelihood.")
+def pulled_spring(answer, unnoticed):
+    for x, stiffness, temperature, noise_std in ((1.5, 2.0, 0.7, 0.4), (-0.8, 0.6, 1.9, 1.3)):
+        spread = temperature / stiffness  # the variance of h
+        shift, variance = x / stiffness, spread + noise_std**2
 
-    for seed, (n, std, x, log_var) in enumerate([
-            (6000, 1.4, np.array([0.7, -1.1]), np.array([-1.3, 0.9])),
-            (2000, 0.3, np.array([-0.4, 0.2]), np.array([0.6, -2.4])),
-            (1, 0.8, np.array([0.1, 0.5]), np.array([0.3, 0.2]))]):
+        def cost(mean, var, shift=shift, variance=variance):  # D[p(y|x) ‖ N(mean, var)]
+            return gaussian.kl_divergence(np.array([shift]), np.array([[variance]]),
+                                          np.array([mean]), np.array([[var]]))
 
-        def prior_of(x, log_var=log_var):
-            return like(A @ np.asarray(x) + a, x), like(log_var, x)
+        def reverse(mean, var, shift=shift, variance=variance):
+            return gaussian.kl_divergence(np.array([mean]), np.array([[var]]),
+                                          np.array([shift]), np.array([[variance]]))
 
-        def decode(h, x):
-            seen.append(np.shape(h))
-            return like(np.asarray(h) @ W.T + U @ np.asarray(x) + b, h)
+        def costs_of(cost, spread=spread, variance=variance, shift=shift):
+            return np.array([cost(0.0, variance), cost(shift, variance), cost(shift, spread)])
 
-        asked = {"x": x, "prior_of": prior_of, "decode": decode, "noise_std": std, "n": n,
-                 "rng": np.random.default_rng(seed)}
-        got = array(ask_drawing(answer, **asked)[0] if n < 6000 else ask(answer, **asked))
-        head = f"tested with n = {n}, noise_std = {std}: "
-        need(seen, "decode is never called.")
-        need(got.shape == (n, d), f"{head}the answers have shape {got.shape}, expected {(n, d)}.")
-        need(np.all(np.isfinite(got)), f"{head}there are answers that are not finite.")
-        if n == 1:
-            return
-        mean = W @ (A @ x + a) + U @ x + b
-        cov = W @ np.diag(np.exp(log_var)) @ W.T + std**2 * np.eye(d)
-        variances = np.diag(cov)
-        # five standard errors of the entries of a covariance and of a mean, from n answers
-        cov_error = 5 * np.sqrt((np.outer(variances, variances) + cov**2) / n)
-        mean_error = 5 * np.sqrt(variances / n)
-        if (np.any(np.abs(np.cov(got.T) - cov) > cov_error)
-                or np.any(np.abs(got.mean(axis=0) - mean) > mean_error)):
-            sigma = np.exp(log_var / 2)
-
-            def drawn(std_h=sigma, std_y=std, mean_h=A @ x + a, rows=n, columns=k, noise=(n, d),
-                      seed=seed, n=n, x=x):
-                """The answers for one order of drawing: all h, then all the noise."""
-                rng = np.random.default_rng(seed)
-                h = mean_h + std_h * rng.standard_normal((rows, columns)) * np.ones((n, 1))
-                return h @ W.T + U @ x + b + std_y * rng.standard_normal(noise)
-
-            name_mistake(got, head, {
-                "h was drawn from N(0, I): the model was trained with p(h|x).": drawn(1, mean_h=0),
-                "All answers come from one h: draw n of them.": drawn(rows=1),
-                "The noise of y is missing: these are the decoder's means.": drawn(std_y=0),
-                "h was drawn from N(0, I), and the noise of y is missing.":
-                    drawn(1, std_y=0, mean_h=0),
-                "This takes log σ² for log σ: the standard deviation is exp(log_var / 2).":
-                    drawn(np.exp(log_var)),
-                "This takes log σ² for σ.": drawn(log_var),
-                "The standard deviation is exp(log_var / 2), not exp(−log_var / 2).":
-                    drawn(np.exp(-log_var / 2)),
-                "The noise of y is multiplied by the variance noise_std², not by noise_std.":
-                    drawn(std_y=std**2),
-                "The noise of y has the standard deviation noise_std, not its root.":
-                    drawn(std_y=std**0.5),
-                "The noise of y has the standard deviation 1.": drawn(std_y=1),
-                "All pixels of an answer have the same noise; it is independent from pixel to "
-                "pixel.": drawn(noise=(n, 1)),
-                "All answers have the same noise of y.": drawn(noise=(1, d)),
-                "Both latent dimensions have the same noise; h is diagonal, so draw k numbers for "
-                "each.": drawn(columns=1),
-                "h has the right spread, but around 0: the mean of p(h|x) is missing.":
-                    drawn(mean_h=0),
-            })
-            need(False, f"{head}the answers have the mean {show(got.mean(axis=0))} and the "
-                 f"variances {show(got.var(axis=0))}, and mean or covariance are not right.")
-        # independent draws: five standard errors of a correlation of neighbours
-        need(all(abs(np.corrcoef(pixel[1:], pixel[:-1])[0, 1]) < 5 / math.sqrt(n)
-                 for pixel in got.T), f"{head}neighbouring answers are correlated: draw each "
-             "independently.")
+        right = costs_of(cost)
+        got = ask(answer, x=x, stiffness=stiffness, temperature=temperature, noise_std=noise_std)
+        tested = (f"x = {x}, stiffness = {stiffness}, temperature = {temperature}, "
+                  f"noise_std = {noise_std}")
+        compare(got, right, what="the costs, nats", tested=tested, mistakes={
+            "The divergence is reversed: p(y|x), from which the answers should come, is first.":
+                costs_of(reverse),
+            "A factor ½ is missing.": 2 * right,
+            "The sign is reversed. A divergence is not negative.": -right,
+            "These are bits, not nats.": right / np.log(2),
+            "The force moves the position by x/κ, not by x.":
+                np.array([x**2 / (2 * variance), 0, right[2]]),
+            "The noise of the camera is missing in p(y|x).":
+                np.array([shift**2 / (2 * spread), 0, 0]),
+            "Here a forgotten camera has the variance of p(y|x) itself: program c does not add "
+            "the noise.": np.array([right[0], 0, 0]),
+            "The cost of a wrong mean is missing.": np.array([0, 0, right[2]]),
+            "This divides the squared distance by the variance of h; y has that and the noise.":
+                np.array([shift**2 / (2 * spread), 0, right[2]]),
+            "There is σ where σ² belongs.": np.array([
+                shift**2 / (2 * (spread + noise_std)), 0,
+                0.5 * (noise_std / spread - np.log1p(noise_std / spread))]),
+            "The programs are in the order c, b, a: return a first.": right[::-1],
+        })
+    need(isinstance(unnoticed, str), 'unnoticed must be "a", "b" or "c".')
+    word = unnoticed.strip().lower()
+    need(word in ("a", "b", "c"), 'unnoticed must be "a", "b" or "c".')
+    need(word != "b", "your costs are right: b costs nothing, so it has no mistake to notice.")
+    need(word != "a", "your costs are right, but a leaves out the force, so its answers have "
+         "another mean: a test of the mean finds it.")
 
 
 @exercise(
     "regression-loses", kind="explore", difficulty=2, minutes=20,
     right="Put 0.99 and 0.01 in place of 0.9 and 0.1 and measure again: the sharper the answers, "
           "the more their mean loses.")
-def regression_loses(gain, error):
+def regression_loses(gain, error, reason):
     gain, error = number(gain, "gain, nats"), number(error, "error, nats")
     # the data of the section's first cell
     rng = np.random.default_rng(0)
@@ -438,3 +301,94 @@ def regression_loses(gain, error):
         "The number of pixels is in the root, too: the answers are what is independent.":
             paired / math.sqrt(7),
     })
+    choices = '"pixels", "dependence" or "test noise"'
+    need(isinstance(reason, str), f"reason must be {choices}.")
+    word = " ".join(reason.lower().split())
+    need(word in ("pixels", "dependence", "test noise"), f"reason must be {choices}.")
+    need(word != "pixels", "your measurement is right, but the two models give each single pixel "
+         "nearly the same probability: compare `share @ strokes` with the mean of y_train.")
+    need(word != "test noise", "your measurement is right, and the gain is more than ten of its "
+         "standard errors: another set of answers would show it, too.")
+
+
+@exercise(
+    "bound-given-x", kind="derive", difficulty=3, minutes=25, identities=("B4", "B5"),
+    right="Labels and digits are such halves. A conditional VAE learns p(h|x) as a network, or "
+          "makes h independent of x so that p(h) is right.")
+def bound_given_x(answer, bounded):
+    rng = np.random.default_rng(4)
+    for d, k, seen, noise_std in ((5, 3, 2, 0.5), (4, 2, 3, 1.4)):
+        compare_bound(answer, rng, d, k, seen, noise_std)
+    need(isinstance(bounded, str), 'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
+    word = "".join(bounded.lower().split())
+    need(word in ("logp(y)", "logp(y|x)", "logp(x,y)"),
+         'bounded must be "log p(y)", "log p(y|x)" or "log p(x, y)".')
+    need(word != "logp(y|x)", "your function is right, but with p(h) in place of p(h|x) it is not "
+         "log p(y|x) that is bounded: which term then still contains x?")
+    need(word != "logp(x,y)", "your function is right, but log p(x, y) is not what is bounded: a "
+         "bound on it would have to contain the likelihood of x.")
+
+
+def compare_bound(answer, rng, d, k, seen, noise_std):
+    model = LinearGaussian(rng.normal(size=(d, k)), rng.normal(size=d), noise_std)
+    of_x, of_y = (LinearGaussian(model.weights[part], model.bias[part], noise_std)
+                  for part in (slice(None, seen), slice(seen, None)))
+    v = model.sample(1, rng)[0][0]
+    x, y = v[:seen], v[seen:]
+    factor = 0.6 * rng.normal(size=(k, k))
+    q = rng.normal(size=k), factor @ factor.T + 0.1 * np.eye(k)
+
+    joint = model.weights @ model.weights.T + model.noise_std**2 * np.eye(d)
+    gain = joint[seen:, :seen] @ np.linalg.inv(joint[:seen, :seen])
+    log_p = gaussian.log_density(y, model.bias[seen:] + gain @ (x - model.bias[:seen]),
+                                 joint[seen:, seen:] - gain @ joint[:seen, seen:])
+    gap = gaussian.kl_divergence(*q, *model.posterior(v))
+    bound = log_p - gap  # the left-hand side of (B5)
+    given_x, data = of_x.posterior(x), of_y.expected_log_likelihood(y, *q)
+    to_given_x = gaussian.kl_divergence(*q, *given_x)
+
+    got = parts(
+        ask(answer, model=model, num_seen=seen, v=v, q_mean=q[0], q_cov=q[1]),
+        "the bound", "its gap")
+    tested = f"d = {d}, k = {k}, num_seen = {seen}"
+    compare(got[0], bound, what="the bound, nats", tested=tested, mistakes={
+        "The prior is p(h); given x it is p(h|x).": of_y.elbo(y, *q),
+        "The likelihood is that of x and y; x is given, and counted in p(h|x) already.":
+            model.expected_log_likelihood(v, *q) - to_given_x,
+        "This is the ELBO of x and y together, a bound on log p(x, y).": model.elbo(v, *q),
+        "This is E_Q[log p(y|h)] alone: the divergence to p(h|x) is missing.": data,
+        "The divergence is added; it is subtracted.": data + to_given_x,
+        "This has D[p(h|x)‖Q]: the two are exchanged.":
+            data - gaussian.kl_divergence(*given_x, *q),
+        "The divergence is that to p(h|x,y), which makes the gap; here p(h|x) belongs.":
+            data - gap,
+        "x and y are exchanged: y is what comes after the first num_seen components.":
+            of_x.expected_log_likelihood(x, *q) - gaussian.kl_divergence(*q, *of_y.posterior(y)),
+        "The likelihood is that of x; y is to be predicted.":
+            of_x.expected_log_likelihood(x, *q) - to_given_x,
+        "log p(y|h) is taken at the mean of Q: Q's covariance enters, too.":
+            of_y.log_likelihood(y, q[0]) - to_given_x,
+        "This is log p(y|x) itself, which the bound stays below.": log_p,
+        "This is −bound: the sign is reversed.": -bound,
+        "This is the gap: return the bound first.": gap,
+    })
+    compare(got[1], gap, what="the gap, nats", tested=tested, mistakes={
+        "This is the divergence to p(h|x); the gap is that to the posterior given x and y.":
+            to_given_x,
+        "This is the divergence to p(h|y): x is given as well.":
+            gaussian.kl_divergence(*q, *of_y.posterior(y)),
+        "This is D[posterior‖Q]: the two are exchanged.":
+            gaussian.kl_divergence(*model.posterior(v), *q),
+        "This is −gap: the sign is reversed. A divergence is not negative.": -gap,
+        "This is measured from log p(x, y); x is given.":
+            model.log_evidence(v) - bound,
+        "This is measured from log p(y); x is given.": of_y.log_evidence(y) - bound,
+        "This is the divergence to the prior p(h).":
+            gaussian.kl_divergence(*q, np.zeros(k), np.eye(k)),
+    })
+    tight = parts(
+        ask(answer, model=model, num_seen=seen, v=v,
+            **dict(zip(("q_mean", "q_cov"), model.posterior(v)))), "the bound", "its gap")
+    # 1e-4: log determinants and quadratic forms of size 10 cancel, perhaps in float32.
+    need(abs(tight[1]) < 1e-4, f"for Q = p(h|x,y) the gap must be 0, and came out as "
+         f"{show(tight[1])}.")
