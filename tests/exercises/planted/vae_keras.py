@@ -1,66 +1,54 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "bernoulli-from-logits": Planted(
+    "spin-terms": Planted(
         base="""
-def bernoulli_log_likelihood(x, logits):
-    return ops.sum(x * logits - ops.softplus(logits), axis=(1, 2))
+def spin_terms(spins, fields, temperature):
+    logits = 2 * fields / temperature
+    x = (1 + spins) / 2
+    return logits, np.sum(x * logits - np.logaddexp(0, logits), axis=-1)
+
+
+cold = "black or white, fixed by the fields"
 """,
         right=[
             """
-def bernoulli_log_likelihood(x, logits):
-    result = np.zeros(len(x))
-    for i in range(len(x)):
-        for value, logit in zip(x[i].ravel(), logits[i].ravel()):
-            result[i] -= value * np.logaddexp(0, -logit) + (1 - value) * np.logaddexp(0, logit)
-    return result
+def spin_terms(spins, fields, temperature):
+    b = fields / temperature
+    return 2 * b, spins @ b - np.sum(np.logaddexp(b, -b))
+cold = "black or white, fixed by the fields"
 """,
             """
 import torch
-def bernoulli_log_likelihood(x, logits):
-    p = torch.distributions.Bernoulli(logits=logits.float(), validate_args=False)
-    return p.log_prob(x.float()).flatten(1).sum(dim=1)
-""",
-            """
-def bernoulli_log_likelihood(x, logits):
-    cost = keras.losses.binary_crossentropy(x[..., None], logits[..., None], from_logits=True)
-    return -ops.sum(cost, axis=(1, 2))
+def spin_terms(spins, fields, temperature):
+    logits = (fields + fields) / temperature
+    p = torch.distributions.Bernoulli(logits=logits, validate_args=False)
+    return logits, p.log_prob((spins > 0).to(logits)).sum(dim=1)
+cold = 'black or white, fixed by the fields'
 """,
         ],
         wrong={
-            "mean over pixels": (swap("ops.sum", "ops.mean"), "mean over the pixels"),
-            "sign": (swap("x * logits - ops.softplus(logits)", "ops.softplus(logits) - x * logits"),
-                     "sign is reversed"),
-            "sum over all": (swap(", axis=(1, 2)", ""), "sum over the examples"),
-            "sum over one axis": (swap("axis=(1, 2)", "axis=2"), "one of the two pixel axes"),
-            "cross-entropy as it is": (
-                """
-def bernoulli_log_likelihood(x, logits):
-    return -ops.sum(keras.losses.binary_crossentropy(x, logits, from_logits=True), axis=1)
-""", "averages over the last axis"),
-            "logarithm of a sigmoid": (
-                """
-def bernoulli_log_likelihood(x, logits):
-    p = 1 / (1 + np.exp(-logits))
-    return np.sum(x * np.log(p) + (1 - x) * np.log(1 - p), axis=(1, 2))
-""", "before its logarithm"),
-            "softplus by hand": (swap("ops.softplus(logits)", "ops.log(1 + ops.exp(logits))"),
-                                 "exponential overflows"),
-            "clipped": (
-                """
-def bernoulli_log_likelihood(x, logits):
-    p = ops.clip(ops.sigmoid(logits), 1e-7, 1 - 1e-7)
-    return ops.sum(x * ops.log(p) + (1 - x) * ops.log(1 - p), axis=(1, 2))
-""", "it clips"),
-            "white pixels alone": (swap("x * logits - ops.softplus(logits)",
-                                        "x * ops.log_sigmoid(logits)"), "black pixels are missing"),
-            "grey pixels as black": (
-                """
-def bernoulli_log_likelihood(x, logits):
-    one, zero = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
-    return np.where(x == 1, one, zero).sum(axis=(1, 2))
-""", "treated as black"),
-            "no x": (swap("x * logits", "logits"), "x is not used"),
+            "no 2": (swap("2 * fields / temperature", "fields / temperature"),
+                     "A factor 2 is missing"),
+            "sign of the logits": (swap("2 * fields", "-2 * fields"), "sign is reversed"),
+            "no temperature": (swap("2 * fields / temperature", "2 * fields"),
+                               "temperature is missing"),
+            "times T": (swap("/ temperature", "* temperature"), "divide by it"),
+            "cost": (swap("np.sum(x * logits - np.logaddexp(0, logits)",
+                          "np.sum(np.logaddexp(0, logits) - x * logits"), "this is the cost"),
+            "no normalisation": (
+                swap("np.sum(x * logits - np.logaddexp(0, logits), axis=-1)",
+                     "spins @ fields / temperature"), "normalisation"),
+            "ground state": (
+                swap("np.sum(x * logits - np.logaddexp(0, logits), axis=-1)",
+                     "(spins @ fields - np.abs(fields).sum()) / temperature"), "two terms"),
+            "spins for x": (swap("(1 + spins) / 2", "spins"), "inserted for x"),
+            "mean": (swap("np.sum", "np.mean"), "mean over the spins"),
+            "overflow": (swap("np.logaddexp(0, logits)", "np.log(1 + np.exp(logits))"),
+                         "overflows"),
+            "grey": (swap("black or white, fixed by the fields", "grey everywhere"),
+                     "at T = 1 and T = 0.01"),
+            "no choice": (swap("black or white, fixed by the fields", "dark"), "must be one of"),
         },
     ),
     "grey-pixel-floor": Planted(
@@ -122,120 +110,95 @@ def grey_floor(x, p):
                            "2 results"),
         },
     ),
-    "sample-latent": Planted(
+    "first-loss": Planted(
         base="""
-def sample_latent(mean, log_var, seed):
-    noise = keras.random.normal(ops.shape(mean), seed=seed)
-    return mean + ops.exp(log_var / 2) * noise
+def first_loss(reduction, height, width, channels, n):
+    pixels = height * width * channels
+    terms = {"pixels": pixels, "everything": 1, "last axis": height * width,
+             "everything and the batch": n * pixels}
+    return terms[reduction] * np.log(2)
+
+
+diagnosis = {"A": "mean over everything", "B": "bits", "C": "right", "D": "sum over the batch"}
 """,
         right=[
             """
-def sample_latent(mean, log_var, seed):
-    rng = np.random.default_rng(seed)
-    return rng.normal(loc=mean, scale=np.exp(0.5 * log_var))
+def first_loss(reduction, height, width, channels, n):
+    x = np.random.default_rng(0).random((n, height, width, channels))
+    cost = np.logaddexp(0, 0 * x) - x * 0
+    if reduction == "everything":
+        return cost.mean()
+    if reduction == "everything and the batch":
+        return cost.sum()
+    cost = cost.mean(axis=-1) if reduction == "last axis" else cost.sum(axis=-1)
+    return cost.sum(axis=(1, 2)).mean()
+diagnosis = dict(A="mean over everything", B="bits", C="right", D="sum over the batch")
 """,
             """
-import torch
-def sample_latent(mean, log_var, seed):
-    generator = torch.Generator().manual_seed(seed)
-    return mean + torch.randn(mean.shape, generator=generator) * torch.exp(log_var).sqrt()
-""",
-            """
-def sample_latent(mean, log_var, seed):
-    generator = keras.random.SeedGenerator(seed)
-    n, k = mean.shape
-    epsilon = ops.stack([keras.random.normal((n,), seed=generator) for _ in range(k)], axis=1)
-    return epsilon * ops.sqrt(ops.exp(log_var)) + mean
+def first_loss(reduction, height, width, channels, n):
+    loss = -np.log(0.5)
+    if reduction == "everything":
+        return loss
+    loss = loss * height * width
+    if reduction == "last axis":
+        return loss
+    loss = loss * channels
+    return loss if reduction == "pixels" else n * loss
+diagnosis = {"D": "sum over the batch", "C": "right", "B": "bits", "A": "mean over everything"}
 """,
         ],
         wrong={
-            "variance": (swap("log_var / 2", "log_var"), "multiplied by σ²"),
-            "quarter": (swap("log_var / 2", "log_var / 4"), "√σ"),
-            "no exponential": (swap("ops.exp(log_var / 2)", "log_var"), "exponential is missing"),
-            "no noise": (swap("return mean + ops.exp(log_var / 2) * noise", "return mean"),
-                         "no noise in it"),
-            "one ε": (swap("ops.shape(mean)", "ops.shape(mean)[1:]"), "share one ε"),
-            "one ε for all dimensions": (swap("ops.shape(mean)", "(len(mean), 1)"),
-                                         "noise of its own"),
-            "uniform": (swap("random.normal", "random.uniform"), "uniform"),
-            "not scaled": (swap("ops.exp(log_var / 2) * noise", "noise"), "not scaled"),
-            "no mean": (swap("mean + ops.exp", "ops.exp"), "mean is missing"),
-            "fixed seed": (swap("seed=seed", "seed=0"), "is the seed used"),
-            "no seed": (swap(", seed=seed", ""), "pass the seed"),
-            "seed 0 is none": (swap("seed=seed", "seed=seed or None"), "pass the seed"),
-            "seed of odd and even": (swap("seed=seed", "seed=seed % 4"), "is the seed used"),
-            "seed in the mean": (swap("noise = keras.random.normal(ops.shape(mean), seed=seed)",
-                                      "noise = seed + keras.random.normal(mean.shape, seed=1)"),
-                                 "average of the noise"),
-            "width of the first example": (swap("ops.exp(log_var / 2)",
-                                                "ops.exp(log_var[:1] / 2)"), "not right"),
-            "averaged width": (swap("ops.exp(log_var / 2)",
-                                    "ops.mean(ops.exp(log_var / 2), axis=0)"), "not right"),
-            "uniform of variance 1": (
-                swap("keras.random.normal(ops.shape(mean), seed=seed)",
-                     "np.sqrt(12) * (keras.random.uniform(ops.shape(mean), seed=seed) - 0.5)"),
-                "not normal"),
-            "pairs share their noise": (
-                swap("keras.random.normal(ops.shape(mean), seed=seed)",
-                     "np.repeat(keras.random.normal(ops.shape(mean), seed=seed), 2, 0)"
-                     "[:len(mean)]"), "of its own"),
-            "sign of the exponent": (swap("log_var / 2", "-log_var / 2"), "multiplied by 1/σ"),
+            "bits": (swap(" * np.log(2)", ""), "in bits"),
+            "half": (swap("np.log(2)", "0.5"), "not ½"),
+            "sign": (swap("np.log(2)", "np.log(0.5)"), "sign is reversed"),
+            "both colours": (swap("np.log(2)", "np.log(4)"), "pays one of them"),
+            "channels forgotten": (swap("height * width * channels", "height * width"),
+                                   "'last axis'"),
+            "batch forgotten": (swap("n * pixels", "pixels"), "'pixels'"),
+            "mean of all for the last axis": (swap('"last axis": height * width',
+                                                   '"last axis": 1'), "'everything'"),
+            "exchanged": (swap('"bits", "C": "right"', '"right", "C": "bits"'), "program B, C"),
+            "no name": (swap('"bits"', '"1 bit"'), "must be one of"),
+            "a list": (swap('diagnosis = {"A"', 'diagnosis = ["A"] or {"A"'), "dictionary"),
         },
     ),
-    "keras-batch-loss": Planted(
+    "what-a-code-tells": Planted(
         base="""
-def batch_loss(x, logits, mean, log_var):
-    log_likelihood = ops.sum(x * logits - ops.softplus(logits), axis=(1, 2))  # (n,)
-    kl = 0.5 * ops.sum(mean**2 + ops.exp(log_var) - log_var - 1, axis=-1)  # (n,)
-    return ops.mean(kl - log_likelihood)
+kl_of_each = 0.5 * (mean**2 + np.exp(log_var) - log_var - 1).mean(axis=0)
+verdict = ["used", "paid for nothing", "lost", "used"]
 """,
         right=[
             """
-def batch_loss(x, logits, mean, log_var):
-    total = 0.0
-    for i in range(len(x)):
-        cost = np.sum(np.logaddexp(0, logits[i]) - x[i] * logits[i])
-        kl = np.sum(mean[i] ** 2 + np.exp(log_var[i]) - 1 - log_var[i]) / 2
-        total += (cost + kl) / len(x)
-    return total
+kl_of_each = [np.mean((mean[:, j]**2 + np.exp(log_var[:, j]) - log_var[:, j] - 1) / 2)
+              for j in range(4)]
+verdict = ("used", "paid for nothing", "lost", "used")
 """,
             """
 import torch
-def batch_loss(x, logits, mean, log_var):
-    cost = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
-    q = torch.distributions.Normal(mean, torch.exp(log_var / 2))
-    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum()
-    return (cost + kl) / len(x)
-""",
-            """
-def batch_loss(x, logits, mean, log_var):
-    cost = keras.losses.binary_crossentropy(x[..., None], logits[..., None], from_logits=True)
-    kl = -0.5 * ops.sum(1 + log_var - ops.square(mean) - ops.exp(log_var), axis=1)
-    return ops.mean(ops.sum(cost, axis=(1, 2))) + ops.mean(kl)
+q = torch.distributions.Normal(torch.tensor(mean), torch.exp(torch.tensor(log_var) / 2))
+kl_of_each = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).mean(0)
+verdict = ["lost" if kl < 0.01 else "used" for kl in kl_of_each]
+verdict[1] = "paid for nothing"
 """,
         ],
         wrong={
-            "mean over pixels": (swap("ops.sum(x * logits", "ops.mean(x * logits"),
-                                 "averaged over the pixels"),
-            "mean over dimensions": (swap("0.5 * ops.sum", "0.5 * ops.mean"),
-                                     "averaged over the latent dimensions"),
-            "means everywhere": (swap("ops.sum", "ops.mean"), "averaged over everything"),
-            "sum over examples": (swap("ops.mean", "ops.sum"), "sum over the examples"),
-            "sign of the KL": (swap("kl - log_likelihood", "-log_likelihood - kl"),
-                               "KL has the wrong sign"),
-            "ELBO": (swap("kl - log_likelihood", "log_likelihood - kl"), "This is the ELBO"),
-            "sign of the log-likelihood": (swap("kl - log_likelihood", "kl + log_likelihood"),
-                                           "log-likelihood has the wrong sign"),
             "no half": (swap("0.5 * ", ""), "½ is missing"),
-            "one per example": (swap("ops.mean(kl - log_likelihood)", "kl - log_likelihood"),
-                                "average them"),
-            "cross-entropy as it is": (
-                swap("ops.sum(x * logits - ops.softplus(logits), axis=(1, 2))",
-                     "-ops.sum(keras.losses.binary_crossentropy(x, logits, from_logits=True), "
-                     "axis=1)"), "averaged over the last axis"),
-            "log sigma": (swap("ops.exp(log_var) - log_var", "ops.exp(2 * log_var) - 2 * log_var"),
-                          "log_var for log σ"),
-            "no KL": (swap("kl - log_likelihood", "-log_likelihood"), "KL is missing"),
+            "sum": (swap(".mean(axis=0)", ".sum(axis=0)"), "sum over the images"),
+            "one number": (swap(".mean(axis=0)", ".mean(axis=0).sum()"), "one number for each"),
+            "log σ": (swap("np.exp(log_var) - log_var", "np.exp(2 * log_var) - 2 * log_var"),
+                      "takes log σ² for log σ"),
+            "no mean": (swap("mean**2 + ", ""), "μ² is missing"),
+            "of the averages": (
+                swap("(mean**2 + np.exp(log_var) - log_var - 1).mean(axis=0)",
+                     "(mean.mean(0)**2 + np.exp(log_var.mean(0)) - log_var.mean(0) - 1)"),
+                "average mean"),
+            "all used": (swap('"paid for nothing", "lost"', '"used", "lost"'), "means spread"),
+            "lost for paid": (swap('"paid for nothing", "lost"', '"lost", "lost"'),
+                              "close to 0"),
+            "small is not lost": (swap('"lost", "used"', '"paid for nothing", "used"'),
+                                  "close to 0"),
+            "no name": (swap('"lost"', '"dead"'), "must be one of"),
+            "too few": (swap(', "used"]', "]"), "four names"),
         },
     ),
     "mean-over-pixels": Planted(

@@ -1,81 +1,43 @@
 from planted import Planted, swap
 
 PLANTED = {
-    "elbo-terms-log-sigma": Planted(
+    "three-curves": Planted(
         base="""
-def elbo_terms(encoder, decoder, x, noise):
-    mean, log_std = encoder(x)
-    h = mean + torch.exp(log_std) * noise
-    squares = ((x - decoder(h)) ** 2).sum(dim=(1, 2))
-    num_pixels = x.shape[1] * x.shape[2]
-    log_likelihood = -0.5 * squares - 0.5 * num_pixels * math.log(2 * math.pi)
-    kl = (0.5 * (mean**2 + torch.exp(2 * log_std) - 1) - log_std).sum(dim=-1)
-    return log_likelihood, kl
+verdict = ["memorises", "still learning", "different constants"]
+stop = steps[held_out.argmin(axis=1)]
+offset = 784 / 2 * math.log(2 * math.pi)
 """,
         right=[
             """
-def elbo_terms(encoder, decoder, x, noise):
-    mean, log_std = encoder(x)
-    q = torch.distributions.Normal(mean, torch.exp(log_std))
-    p = torch.distributions.Normal(decoder(q.mean + q.stddev * noise), 1.0)
-    prior = torch.distributions.Normal(0.0, 1.0)
-    kl = torch.distributions.kl_divergence(q, prior)
-    return p.log_prob(x).sum(dim=(-2, -1)), kl.sum(dim=-1)
+verdict = ("memorises", "still learning", "different constants")
+stop = [min(zip(curve, steps))[1] for curve in held_out]
+offset = -784 * torch.distributions.Normal(0.0, 1.0).log_prob(torch.zeros(1)).double()
 """,
             """
-def elbo_terms(encoder, decoder, x, noise):
-    mean, log_std = (head.float() for head in encoder(x))
-    log_var = 2 * log_std
-    h = mean + torch.exp(log_var / 2) * noise.float()
-    difference = (x - decoder(h.double())).flatten(1)
-    kl = 0
-    for j in range(mean.shape[1]):
-        kl = kl + (mean[:, j] ** 2 + log_var[:, j].exp() - log_var[:, j] - 1) / 2
-    constant = math.log(2 * math.pi) / 2
-    return -(difference**2 / 2 + constant).sum(dim=1), kl
+verdict = ["memorises"] + ["still learning"] + ["different constants"]
+stop = torch.tensor(steps)[torch.tensor(held_out).argmin(dim=1)]
+offset = 392 * np.log(2 * np.pi)
 """,
-            swap("return log_likelihood, kl", "return tuple(log_likelihood), tuple(kl)"),
         ],
         wrong={
-            "width in the sample": (swap("torch.exp(log_std) * noise",
-                                         "torch.exp(log_std / 2) * noise"), "log σ for log σ²"),
-            "KL of log_var": (swap("torch.exp(2 * log_std) - 1) - log_std",
-                                   "torch.exp(log_std) - log_std - 1)"), "in both places"),
-            "σ for σ²": (swap("torch.exp(2 * log_std)", "torch.exp(log_std)"),
-                         "σ where σ² belongs"),
-            "half of log σ": (swap(" - log_std)", " - log_std / 2)"), "log σ where log σ² belongs"),
-            "no constant": (swap(" - 0.5 * num_pixels * math.log(2 * math.pi)", ""),
-                            "constant is missing"),
-            "constant of one pixel": (swap("num_pixels * math", "math"), "that of one pixel"),
-            "mean over pixels": (swap(".sum(dim=(1, 2))", ".mean(dim=(1, 2))"),
-                                 "averaged over the pixels"),
-            "sum over examples": (swap(".sum(dim=(1, 2))", ".sum()"), None),
-            "KL averaged": (swap(".sum(dim=-1)", ".mean(dim=-1)"), "mean over the latent"),
-            "no noise": (swap(" + torch.exp(log_std) * noise", ""), "noise is not used"),
-            "shifted": (swap("encoder(x)", "encoder(x - 0.5)", "((x -", "((x - 0.5 -"),
-                        "shifted by ½ once more"),
-            "detached sample": (swap("h = mean + torch.exp(log_std) * noise",
-                                     "h = (mean + torch.exp(log_std) * noise).detach()"),
-                                "no gradient of log p(x|h) reaches the encoder's mean"),
-            "sample, not rsample": (
-                swap("h = mean + torch.exp(log_std) * noise",
-                     "h = mean + torch.exp(log_std).detach() * noise"),
-                "no gradient of log p(x|h) reaches the encoder's log σ"),
-            "no_grad": (
-                """
-@torch.no_grad()
-def elbo_terms(encoder, decoder, x, noise):
-    mean, log_std = encoder(x)
-    p = torch.distributions.Normal(decoder(mean + torch.exp(log_std) * noise), 1.0)
-    kl = (0.5 * (mean**2 + torch.exp(2 * log_std) - 1) - log_std).sum(dim=-1)
-    return p.log_prob(x).sum(dim=(1, 2)), kl
-""", "under no_grad"),
-            "NumPy": (swap("return log_likelihood, kl",
-                           "return log_likelihood.detach().numpy(), kl.detach().numpy()"),
-                      "not torch tensors"),
-            "lists of numbers": (swap("return log_likelihood, kl",
-                                      "return log_likelihood.tolist(), kl.tolist()"),
-                                 "not torch tensors"),
+            "training": (swap("held_out.argmin", "training.argmin"), "lowest training loss"),
+            "indices": (swap("steps[held_out.argmin(axis=1)]", "held_out.argmin(axis=1)"),
+                        "indices"),
+            "distance": (swap("held_out.argmin", "np.abs(held_out - training).argmin"),
+                         "smallest distance"),
+            "to the end": (swap("steps[held_out.argmin(axis=1)]", "[4000, 4000, 4000]"),
+                           "lowest training loss"),
+            "read off": (swap("784 / 2 * math.log(2 * math.pi)",
+                              "(held_out - training)[2].mean()"), "usual gap"),
+            "one pixel": (swap("784 / 2", "1 / 2"), "one pixel"),
+            "no half": (swap("784 / 2", "784"), "½ is missing"),
+            "sign": (swap("784 / 2", "-784 / 2"), "sign is reversed"),
+            "bits": (swap("math.log(2 * math.pi)", "math.log2(2 * math.pi)"), "in bits"),
+            "C memorises": (swap('"different constants"', '"memorises"'), "at run C"),
+            "A and B": (swap('"memorises", "still learning"', '"still learning", "memorises"'),
+                        "at run A, B"),
+            "no name": (swap('"memorises"', '"overfits"'), "must be one of"),
+            "two": (swap('"memorises", ', ""), "3 names"),
         },
     ),
     "best-decoder-variance": Planted(
@@ -125,72 +87,65 @@ def best_variance(x, mean):
             "bits": (swap("return variance, gain", "return variance, gain / np.log(2)"), "bits"),
         },
     ),
-    "torch-train-step": Planted(
+    "gradient-paths": Planted(
         base="""
-def train_step(model, optimizer, x):
-    model.train()
-    log_likelihood, kl = model(x)
-    loss = (kl - log_likelihood).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+gradients = []
+for program in (program_a, program_b, program_c, program_d):
+    at = [torch.tensor(value, dtype=torch.float64, requires_grad=True)
+          for value in (mean_value, log_var_value)]
+    found = torch.autograd.grad(program(*at), at, allow_unused=True)
+    gradients.append([float(value) for value in found])
+gradients = np.array(gradients)
+verdict = ["the KL alone", "both terms", "sigma by the KL alone", "the likelihood alone"]
 """,
         right=[
             """
-def train_step(model, optimizer, x):
-    model.train(True)
-    for parameter in model.parameters():
-        parameter.grad = None
-    terms = model(x)
-    elbo = (terms[0] - terms[1]).sum() / len(x)
-    (-elbo).backward()
-    optimizer.step()
-    return -float(elbo)
+mean = torch.nn.Parameter(torch.tensor(mean_value).double())
+log_var = torch.nn.Parameter(torch.tensor(log_var_value).double())
+gradients = torch.zeros(4, 2, dtype=torch.float64)
+for i, program in enumerate([program_a, program_b, program_c, program_d]):
+    mean.grad = log_var.grad = None
+    program(mean, log_var).backward()
+    gradients[i, 0], gradients[i, 1] = mean.grad, log_var.grad
+verdict = ("the KL alone", "both terms", "sigma by the KL alone", "the likelihood alone")
 """,
             """
-def train_step(model, optimizer, x):
-    model.train()
-
-    def closure():
-        optimizer.zero_grad(set_to_none=False)
-        log_likelihood, kl = model(x)
-        loss = torch.mean(kl) - torch.mean(log_likelihood)
-        loss.backward()
-        return loss
-
-    return optimizer.step(closure).detach().cpu().numpy().item()
+e, s = noise.numpy(), math.exp(log_var_value / 2)
+pull = -2 * (x - 2 * (mean_value + s * e))
+likelihood = pull.mean(), (pull * s * e / 2).mean()
+kl = mean_value, (s**2 - 1) / 2
+both = likelihood[0] + kl[0], likelihood[1] + kl[1]
+gradients = [kl, both, (both[0], kl[1]), likelihood]
+verdict = ["the KL alone", "both terms", "sigma by the KL alone", "the likelihood alone"]
 """,
         ],
         wrong={
-            "zero_grad forgotten": (swap("    optimizer.zero_grad()\n", ""), "earlier step"),
-            "zero_grad too late": (swap("    optimizer.zero_grad()\n", "",
-                                        "    optimizer.step()\n",
-                                        "    optimizer.zero_grad()\n    optimizer.step()\n"),
-                                   "have not changed"),
-            "ELBO minimised": (swap("kl - log_likelihood", "log_likelihood - kl"),
-                               "This is the ELBO"),
-            "right loss, wrong step": (swap("loss.backward()", "(-loss).backward()"),
-                                       "up the loss"),
-            "KL subtracted": (swap("kl - log_likelihood", "-log_likelihood - kl"),
-                              "KL has the wrong sign"),
-            "sum": (swap(").mean()", ").sum()"), "sum over the batch"),
-            "no step": (swap("    optimizer.step()\n", ""), "no step was made"),
-            "step before backward": (
-                swap("    optimizer.zero_grad()\n", "", "    loss.backward()\n", "",
-                     "    optimizer.step()\n", "    optimizer.step()\n    loss.backward()\n"),
-                "before `step`"),
-            "evaluation mode": (swap("    model.train()\n", ""), "evaluation mode"),
-            "graph returned": (swap("loss.item()", "loss"), "graph"),
-            "a tensor returned": (swap("loss.item()", "loss.detach()"), "Python float"),
-            "rate of its own": (swap("    optimizer.step()\n",
-                                     "    with torch.no_grad():\n"
-                                     "        for p in model.parameters():\n"
-                                     "            p -= 0.05 * p.grad\n"), "not right"),
-            "nothing returned": (swap("    return loss.item()", "    loss.item()"), "None"),
-            "loss afterwards": (
-                swap("return loss.item()",
-                     "return (model(x)[1] - model(x)[0]).mean().item()"), "after the step"),
+            "finite differences": (
+                """
+def value(program, m, v):
+    return program(torch.tensor(m), torch.tensor(v)).item()
+gradients = [[(value(p, mean_value + 1e-5, log_var_value)
+               - value(p, mean_value - 1e-5, log_var_value)) / 2e-5,
+              (value(p, mean_value, log_var_value + 1e-5)
+               - value(p, mean_value, log_var_value - 1e-5)) / 2e-5]
+             for p in (lambda m, v: program_b(m.double(), v.double()),) * 4]
+verdict = ["both terms"] * 4
+""", None),
+            "all the same": (swap("program(*at), at", "program_b(*at), at"),
+                             "same for all programs"),
+            "sign": (swap("program(*at), at", "-program(*at), at"), "sign is reversed"),
+            "summed": (swap("program(*at), at", "200 * program(*at), at"), "summed over the noise"),
+            "columns": (swap("np.array(gradients)", "np.array(gradients)[:, ::-1]"), "exchanged"),
+            "rows": (swap("(program_a, program_b, program_c, program_d)",
+                          "(program_d, program_c, program_b, program_a)"), "reverse order"),
+            "added up": (swap("np.array(gradients)", "np.cumsum(gradients, axis=0)"),
+                         "clear them"),
+            "transposed": (swap("np.array(gradients)", "np.array(gradients).T"), "transposed"),
+            "A and D": (swap('"the KL alone", "both', '"the likelihood alone", "both'),
+                        "verdict on A"),
+            "C": (swap("sigma by the KL alone", "both terms"), "verdict on C"),
+            "no name": (swap("both terms", "both"), "must be one of"),
+            "three": (swap('"both terms", ', ""), "4 names"),
         },
     ),
     "held-out-evaluation": Planted(

@@ -8,79 +8,65 @@ from scipy.special import entr, expit, log_expit, logit, rel_entr
 
 from genmodels.datasets import BUNDLED
 from genmodels.exact import gaussian
-from genmodels.exercises.compare import ask, ask_seeded, compare, need, parts, show
+from genmodels.exercises.compare import Stub, ask, compare, need, number, parts, show
 from genmodels.exercises.registry import exercise
 
-__all__ = ["bernoulli_from_logits", "grey_pixel_floor", "keras_batch_loss", "mean_over_pixels",
-           "sample_latent"]
-
-
-def bernoulli(x, p):
-    """Return the log-probability of each image of black or white pixels, from SciPy."""
-    from scipy import stats
-    return stats.bernoulli.logpmf(x, p).sum(axis=(1, 2))
+__all__ = ["first_loss", "grey_pixel_floor", "mean_over_pixels", "spin_terms",
+           "what_a_code_tells"]
 
 
 @exercise(
-    "bernoulli-from-logits", kind="build", difficulty=1, minutes=10, identities=("N1",),
-    right="In float32 the sigmoid of 17 is 1 already, and the logarithm of 1 − 1 is −∞: one "
-          "such pixel is enough to make the whole gradient NaN.")
-def bernoulli_from_logits(answer):
+    "spin-terms", kind="derive", difficulty=2, minutes=15, identities=("N1",),
+    right="A Bernoulli decoder is a set of free spins in fields that h sets. Averaged over h they "
+          "are no longer independent: that is how a VAE models interacting spins.")
+def spin_terms(answer, cold):
+    choices = ("grey everywhere", "black or white, fixed by the fields", "random black and white")
     rng = np.random.default_rng(0)
-    logits = rng.normal(0.5, 3, size=(4, 3, 5))
-    x = (rng.random(size=(4, 3, 5)) < 0.4).astype(float)
-    terms = x * log_expit(logits) + (1 - x) * log_expit(-logits)
-    expected = bernoulli(x, expit(logits))
-    got = ask(answer, x=x, logits=logits)
-    compare(got, expected, what="the log-likelihood, nats", tested="four images of 3 × 5 pixels",
-            mistakes={
-                "This is the mean over the pixels; the logarithm of a product is their sum.":
-                    expected / 15,
-                "This is a mean over the last axis and a sum over the other: Keras' "
-                "`binary_crossentropy` averages over the last axis.": expected / 5,
-                "This is a mean over the height and a sum over the width.": expected / 3,
-                "The sign is reversed: this is the cost −log p(x|h).": -expected,
-                "This is the sum over the examples, too: return one number for each of them.":
-                    expected.sum(),
-                "This is the mean over the examples: return one number for each of them.":
-                    expected.mean(),
-                "This sums over one of the two pixel axes only.": terms.sum(axis=1),
-                "This sums over one of the two pixel axes only, the last one.": terms.sum(axis=2),
-                "This sums over examples; the pixel axes are the last two.": terms.sum(axis=(0, 1)),
-                "The black pixels are missing: they have a probability, too.":
-                    (x * log_expit(logits)).sum(axis=(1, 2)),
-                "The white pixels are missing: they have a probability, too.":
-                    ((1 - x) * log_expit(-logits)).sum(axis=(1, 2)),
-                "Black and white are exchanged: π is the probability of a white pixel, x = 1.":
-                    bernoulli(1 - x, expit(logits)),
-                "This is log π of every pixel, white or black: x is not used.":
-                    log_expit(logits).sum(axis=(1, 2)),
-                "This is in bits: use the natural logarithm.": expected / np.log(2),
-                "The sigmoid is applied twice: some functions take logits, some probabilities.":
-                    bernoulli(x, expit(expit(logits))),
-            })
-    grey = rng.random(size=(3, 2, 4))
-    logits = rng.normal(-0.5, 2, size=grey.shape)
-    terms = grey * log_expit(logits) + (1 - grey) * log_expit(-logits)
-    compare(ask(answer, x=grey, logits=logits), terms.sum(axis=(1, 2)),
-            what="the log-likelihood, nats", tested="three images of grey pixels", mistakes={
-                "Grey pixels are rounded to black or white; the term is linear in x.":
-                    bernoulli((grey > 0.5).astype(float), expit(logits)),
-                "Every grey pixel is treated as black; the term is linear in x.":
-                    log_expit(-logits).sum(axis=(1, 2)),
-            })
-    x = np.array([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
-    logits = np.array([[[1000.0, -1000.0]], [[-1000.0, 200.0]], [[1.0, -300.0]]])
-    got = ask(answer, x=x, logits=logits)
-    need(got.shape != (3,) or np.all(np.isfinite(got)),
-         f"with logits of ±1000 it gives {show(got)}: an exponential overflows, or a probability "
-         "is rounded to 0 or 1 before its logarithm is taken.")
-    # log 1e-15 is −35; −1200 is right
-    need(got.shape != (3,) or got.min() < -50,
-         f"with logits of ±1000 it gives {show(got)}: it clips the probabilities. A pixel that is "
-         "very wrong costs too little, and its gradient is 0.")
-    compare(got, [0.0, -1200.0, -300.0 - np.logaddexp(0, 1.0)], what="the log-likelihood, nats",
-            tested="logits of ±1000")
+    for n, d, temperature in ((6, 4, 1.7), (1, 5, 0.6), (5, 1, 1.0)):
+        fields = rng.normal(0.4, 1, size=d)
+        spins = np.where(rng.random(size=(n, d)) < 0.5, -1.0, 1.0)
+        energy, reduced = -spins @ fields, fields / temperature
+        expected, logits = spin_log_probability(spins, reduced), 2 * reduced
+        tested = f"{n} configurations of {d} spins at T = {temperature}"
+        got = parts(ask(answer, spins=spins, fields=fields, temperature=temperature),
+                    "the logits", "log p")
+        compare(got[0], logits, what="the logits", tested=tested, mistakes={
+            "A factor 2 is missing: to turn a spin from −1 to 1 changes its energy by 2b.": reduced,
+            "The sign is reversed: a positive field favours s = 1, a white pixel.": -logits,
+            "The temperature is missing.": 2 * fields,
+            "The fields are multiplied by the temperature; divide by it.": 2 * fields * temperature,
+            "These are the probabilities; a logit is log π − log(1 − π).": expit(logits),
+        })
+        compare(got[1], expected, what="log p(s), nats", tested=tested, mistakes={
+            "This is −E/T: the normalisation −log Z is missing.": -energy / temperature,
+            "The sign is reversed: this is the cost.": -expected,
+            "This is the energy above the ground state's share of log Z: a spin sum has two terms.":
+                -energy / temperature - np.abs(reduced).sum(),
+            "The spins are inserted for x = (1 + s)/2 in (N1).":
+                (spins * logits - np.logaddexp(0, logits)).sum(axis=1),
+            "The logits of this sum are b/T; they are 2b/T.":
+                ((1 + spins) / 2 * reduced - np.logaddexp(0, reduced)).sum(axis=1),
+            "This is the mean over the spins; the logarithm of a product is their sum.":
+                expected / d,
+            "This is the sum over the configurations: return one number for each.": expected.sum(),
+            "The temperature is missing.": spin_log_probability(spins, fields),
+            "This is in bits: use the natural logarithm.": expected / np.log(2),
+        })
+    spins, fields = np.array([[1.0, -1.0], [-1.0, -1.0]]), np.array([1000.0, -1000.0])
+    got = parts(ask(answer, spins=spins, fields=fields, temperature=1.0), "the logits", "log p")
+    need(np.shape(got[1]) != (2,) or np.all(np.isfinite(got[1])),
+         f"with fields of ±1000 log p is {show(got[1])}: an exponential overflows, or a "
+         "probability is rounded to 0 or 1 before its logarithm is taken.")
+    compare(got[1], [0.0, -2000.0], what="log p(s), nats", tested="fields of ±1000")
+    need(isinstance(cold, str) and cold in choices,
+         f"cold must be one of {', '.join(map(repr, choices))}.")
+    need(cold == choices[1], "your function is right; let it compute the logits of a few fields at "
+         f"T = 1 and T = 0.01. Do their probabilities say {cold!r}?")
+
+
+def spin_log_probability(spins, fields):
+    """Return log p of each configuration at T = 1, from SciPy's log of the logistic function."""
+    return log_expit(2 * spins * fields).sum(axis=1)
 
 
 @exercise(
@@ -130,110 +116,94 @@ def split(answer, x, p, tested):
 
 
 @exercise(
-    "sample-latent", kind="build", difficulty=1, minutes=10, identities=("G5",),
-    right="The lecture's `Sampling` layer is this line. Draw the noise in the step, not once "
-          "before the training: networks that meet the same noise in every epoch adapt to it.")
-def sample_latent(answer):
-    rng = np.random.default_rng(2)
-    for n, k in ((20_000, 3), (1, 5), (6, 1)):
-        mean = rng.normal(1, 2, size=(n, k)).astype(np.float32)
-        log_var = rng.uniform(-2, 1.6, size=(n, k)).astype(np.float32)
-        std, tested = np.exp(log_var / 2), f"n = {n:,}, k = {k}"
-        h = ask(answer, mean=mean, log_var=log_var, seed=3)
-        need(isinstance(h, np.ndarray) and h.shape == (n, k), f"tested with {tested}: return h "
-             f"alone, of shape {mean.shape}.")
-        need(np.all(np.isfinite(h)), f"tested with {tested}: h contains NaN or infinity.")
-        need(np.max(np.abs(h - mean)) > 1e-3, "this returns the mean: there is no noise in it, so "
-             "it is no draw from Q.")
-        ask_seeded(answer, mean=mean, log_var=log_var, seed=3)
-        # The noise is what the same seed gives for mean 0 and σ = 1.
-        noise = ask(answer, mean=0 * mean, log_var=0 * log_var, seed=3)
-        compare(h, mean + std * noise, what="h", tested=f"{tested}, of the noise that you draw for "
-                "mean = 0, σ = 1 and the same seed", mistakes={
-                    "The mean is missing.": std * noise,
-                    "The noise is multiplied by σ²; it must be multiplied by σ.":
-                        mean + std**2 * noise,
-                    "The noise is multiplied by √σ: the ½ is there twice.":
-                        mean + np.sqrt(std) * noise,
-                    "The noise is not scaled: it must be multiplied by σ.": mean + noise,
-                    "The noise is multiplied by 1/σ: there is a sign too many.":
-                        mean + noise / std,
-                    "The noise is multiplied by a logarithm of σ: the exponential is missing.":
-                        mean + log_var * ask(answer, mean=0 * mean, log_var=1 + 0 * log_var,
-                                             seed=3),
-                })
-        if n > 1000:
-            standard_normal(noise, tested)
-        else:  # which seed it is must not matter
-            for seed, other in ((0, 1), (4, 8)):
-                ask_seeded(answer, "seed", other, mean=mean, log_var=log_var, seed=seed)
+    "first-loss", kind="explore", difficulty=2, minutes=15, identities=("N1",),
+    right="Compute this number before you start a new program. Grey or not, every pixel costs "
+          "log 2 at first; the training should lower the loss from there.")
+def first_loss(answer, diagnosis):
+    for height, width, channels, n in ((28, 28, 1, 128), (5, 3, 2, 7), (4, 6, 3, 1)):
+        size = height * width * channels
+        half = entr(0.5) / 0.5  # log 2, the cost of a pixel with probability ½
+        losses = {"pixels": size * half, "everything": half, "last axis": height * width * half,
+                  "everything and the batch": n * size * half}
+        for reduction, expected in losses.items():
+            got = ask(answer, reduction=reduction, height=height, width=width, channels=channels,
+                      n=n)
+            others = {
+                f"This is the loss of the reduction {name!r}.": value
+                for name, value in losses.items()
+                if name != reduction and abs(value / expected - 1) > 1e-6}
+            compare(number(got, "the loss"), expected, what="the loss, nats",
+                    tested=f"reduction {reduction!r}, {height} × {width} pixels of {channels}, "
+                           f"n = {n}",
+                    mistakes=distinct({
+                        **others,
+                        "This is in bits: use the natural logarithm.": expected / np.log(2),
+                        "A probability of ½ costs log 2 for a pixel, not ½.":
+                            expected / np.log(2) / 2,
+                        "The sign is reversed: a cost is positive.": -expected,
+                        "This counts the cost of white and of black; a pixel pays one of them.":
+                            2 * expected}))
+    need(isinstance(diagnosis, dict) and set(diagnosis) == set("ABCD"),
+         'diagnosis must be a dictionary with the keys "A", "B", "C" and "D".')
+    names = {"A": "mean over everything", "B": "bits", "C": "right", "D": "sum over the batch"}
+    if any(value is ... for value in diagnosis.values()):
+        raise Stub
+    for letter, value in diagnosis.items():
+        need(isinstance(value, str) and value in names.values(),
+             f"diagnosis[{letter!r}] must be one of {', '.join(map(repr, names.values()))}.")
+    wrong = [letter for letter in names if diagnosis[letter] != names[letter]]
+    need(not wrong, "your function is right, but it does not give what program "
+         f"{', '.join(wrong)} prints. Divide the printed number by log 2 = 0.6931.")
 
 
-def standard_normal(noise, tested):
-    """Test that noise (n, k) is standard normal and independent; n = 20,000."""
-    need(np.all(np.ptp(noise, axis=0) > 1e-3),
-         "all examples share one ε: draw noise for each of them, of the shape of the mean.")
-    need(noise.min() < 0 or noise.max() > 1, "all the noise lies between 0 and 1: is it uniform? "
-         "It must be standard normal.")
-    # Five standard errors are 0.035 of a mean, 0.025 of a standard deviation, 0.035 of a
-    # correlation; E[ε⁴] = 3 has one of √(96/n) = 0.07.
-    compare(noise.mean(axis=0), np.zeros(noise.shape[1]), error=0.04, tested=tested,
-            what="the average of the noise")
-    compare(noise.std(axis=0), np.ones(noise.shape[1]), error=0.03, tested=tested,
-            what="the standard deviation of the noise")
-    correlation = np.corrcoef(noise.T)[np.triu_indices(noise.shape[1], 1)]
-    need(np.all(np.abs(correlation) < 0.04),
-         f"the noise of two dimensions has the correlation {np.max(np.abs(correlation)):.2f}; each "
-         "dimension needs a noise of its own.")
-    for apart in (1, 2, len(noise) // 2):
-        need(np.all(np.abs(np.mean(noise[apart:] * noise[:-apart], axis=0)) < 0.06),
-             f"the noise of examples {apart} apart is correlated; each needs a noise of its own.")
-    need(np.all(np.abs(np.mean(noise**4, axis=0) - 3) < 0.5),
-         "mean and standard deviation of the noise are right, but it is not normal.")
+def distinct(mistakes):
+    """Return the mistakes without those that give the same number as an earlier one."""
+    kept = {}
+    for name, value in mistakes.items():
+        if all(abs(value - other) > 1e-9 * abs(other) for other in kept.values()):
+            kept[name] = value
+    return kept
 
 
 @exercise(
-    "keras-batch-loss", kind="build", difficulty=2, minutes=15, identities=("N1", "K3"),
-    right="Test every new program against such a number, on a small batch, before it trains: a "
-          "wrong mean does not stop the training, it only makes the model worse.")
-def keras_batch_loss(answer):
-    rng = np.random.default_rng(3)
-    for n, height, width, k in ((4, 3, 5, 2), (1, 3, 5, 2), (3, 4, 2, 6)):
-        x = (rng.random(size=(n, height, width)) < 0.4).astype(float)
-        logits = rng.normal(scale=2, size=x.shape)
-        mean, log_var = rng.normal(size=(n, k)), rng.normal(-1, 1.2, size=(n, k))
-        cost = -bernoulli(x, expit(logits)).mean()
-        kl = np.array([gaussian.kl_divergence(m, np.diag(np.exp(v)), np.zeros(k), np.eye(k))
-                       for m, v in zip(mean, log_var)])
-        each = kl - bernoulli(x, expit(logits))
-        swapped = np.mean(0.5 * np.sum(mean**2 + np.exp(2 * log_var) - 2 * log_var - 1, axis=1))
-        expected, kl = cost + kl.mean(), kl.mean()
-        got = ask(answer, x=x, logits=logits, mean=mean, log_var=log_var)
-        compare(got, expected, what="the loss, nats per example",
-                tested=f"n = {n}, {height} × {width} pixels, k = {k}", mistakes={
-                    "This is the ELBO; the loss, which is minimised, is its negative.": -expected,
-                    "The KL has the wrong sign: it must keep Q close to the prior.": cost - kl,
-                    "The log-likelihood has the wrong sign: it must become large.": kl - cost,
-                    "This is one loss for each example: average them.": each,
-                    "This is the sum over the examples; average them.": n * expected,
-                    "The log-likelihood is averaged over the pixels; it is their sum.":
-                        cost / (height * width) + kl,
-                    "The log-likelihood is averaged over the last axis, as Keras' "
-                    "`binary_crossentropy` does; it is the sum over the pixels.": cost / width + kl,
-                    "The KL is averaged over the latent dimensions; it is their sum.":
-                        cost + kl / k,
-                    "Both terms are averaged over everything; pixels and latent dimensions are "
-                    "summed.": cost / (height * width) + kl / k,
-                    "The examples are averaged in the log-likelihood, but summed in the KL.":
-                        cost + n * kl,
-                    "The examples are averaged in the KL, but summed in the log-likelihood.":
-                        n * cost + kl,
-                    "A factor ½ is missing in the KL.": cost + 2 * kl,
-                    "The KL is missing.": cost,
-                    "The reconstruction term is missing.": kl,
-                    "The KL takes log_var for log σ; it is log σ².": cost + swapped,
-                    "This is in bits: use the natural logarithm.": expected / np.log(2),
-                })
+    "what-a-code-tells", kind="explore", difficulty=2, minutes=20, identities=("K3",),
+    right="A KL near zero proves that a dimension is lost; a large one does not prove that it is "
+          "used. Plot the means as well.")
+def what_a_code_tells(kl_of_each, verdict):
+    rng = np.random.default_rng(0)
+    mean = rng.normal([0, 1.5, 0, 0.02], [0.95, 0.01, 0.01, 0.7], size=(1000, 4))
+    log_var = rng.normal([-2.5, -1.0, 0, -0.7], 0.02, size=(1000, 4))
+    each = np.array([[gaussian.kl_divergence(np.array([m]), np.array([[np.exp(v)]]), np.zeros(1),
+                                             np.eye(1)) for m, v in zip(*row)]
+                     for row in zip(mean, log_var)]).reshape(1000, 4)
+    expected = each.mean(axis=0)
+    at_average = 0.5 * (mean.mean(axis=0) ** 2 + np.exp(log_var.mean(axis=0))
+                        - log_var.mean(axis=0) - 1)
+    compare(kl_of_each, expected, what="the KL of each dimension, nats", mistakes={
+        "A factor ½ is missing.": 2 * expected,
+        "This is the sum over the images; average over them.": 1000 * expected,
+        "This is the sum over the dimensions: return one number for each.": expected.sum(),
+        "This is the KL of the average mean and log variance; average the KL itself.": at_average,
+        "It takes log σ² for log σ.":
+            0.5 * (mean**2 + np.exp(2 * log_var) - 2 * log_var - 1).mean(axis=0),
+        "The means do not enter: μ² is missing.":
+            0.5 * (np.exp(log_var) - log_var - 1).mean(axis=0),
+        "This is in bits: use the natural logarithm.": expected / np.log(2),
+        "The sign is reversed.": -expected,
+    })
+    need(isinstance(verdict, list | tuple) and len(verdict) == 4,
+         "verdict must be a list of four names.")
+    if any(value is ... for value in verdict):
+        raise Stub
+    names = ("used", "lost", "paid for nothing")
+    need(all(isinstance(value, str) and value in names for value in verdict),
+         f"each verdict must be one of {', '.join(map(repr, names))}.")
+    need(verdict[2] == "lost" and list(verdict).count("lost") == 1,
+         "a lost dimension is the prior for every image: its KL is close to 0. Which are?")
+    need(verdict[1] == "paid for nothing" and list(verdict) == ["used", "paid for nothing", "lost",
+                                                                  "used"],
+         "the KL are right, but a dimension tells something only if its code differs from image "
+         "to image: how far do the means spread, compared with σ?")
 
 
 @exercise(

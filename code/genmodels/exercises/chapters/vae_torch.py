@@ -1,30 +1,14 @@
 """Tests of the answers in the chapter on the VAE in PyTorch."""
 
-import numbers
-
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from genmodels.exact import gaussian
-from genmodels.exercises.compare import ask, compare, need, number, parts, show
+from genmodels.exercises.compare import Stub, ask, compare, need, number, parts, show
 from genmodels.exercises.registry import exercise
 
-__all__ = ["best_decoder_variance", "elbo_at_the_mean", "elbo_terms_log_sigma",
-           "held_out_evaluation", "torch_train_step"]
-
-
-def ask_tensors(answer, **inputs):
-    """Return the result of an answer as it came, and as NumPy arrays."""
-    need(callable(answer), "a function is needed here.")
-    held = []
-
-    def call(*arguments):
-        held.append(answer(*arguments))
-        return held[-1]
-
-    call.__name__ = getattr(answer, "__name__", "your function")
-    values = ask(call, **inputs)
-    return held[-1], values
+__all__ = ["best_decoder_variance", "elbo_at_the_mean", "gradient_paths", "held_out_evaluation",
+           "three_curves"]
 
 
 def normal_log_density(x, mean, std):
@@ -34,114 +18,48 @@ def normal_log_density(x, mean, std):
 
 
 @exercise(
-    "elbo-terms-log-sigma", kind="build", difficulty=3, minutes=25,
-    identities=("N1", "K3", "G5"),
-    right="Both conventions are common in published programs. A weight file from one is wrong in "
-          "the other, and no shape betrays it.")
-def elbo_terms_log_sigma(answer):
-    rng = np.random.default_rng(0)
-    for n, height, width, k in ((4, 3, 5, 2), (1, 4, 4, 3)):
-        compare_terms(answer, rng, n, height, width, k)
-
-
-def compare_terms(answer, rng, n, height, width, k):
-    import torch
-    x, noise = torch.tensor(rng.normal(size=(n, height, width))), torch.tensor(
-        rng.normal(size=(n, k)))
-    to_mean, to_log_std, to_pixels = (
-        torch.tensor(rng.normal(scale=0.2, size=shape), requires_grad=True)
-        for shape in [(height * width, k), (height * width, k), (k, height * width)])
-
-    def encoder(x):
-        return x.flatten(1) @ to_mean, x.flatten(1) @ to_log_std - 0.4
-
-    def decoder(h):
-        return torch.tanh(3 * h @ to_pixels).reshape(-1, height, width)
-
-    def likelihood_at(h, x=x):
-        return normal_log_density(x.numpy(), decoder(h).detach().numpy(), 1)
-
-    mean, log_std = encoder(x)
-    shifted = x - 0.5
-    q = torch.distributions.Normal(mean, log_std.exp())
-    h = q.mean + q.stddev * noise
-    likelihood = likelihood_at(h)
-    m, s = mean.detach().numpy(), log_std.detach().numpy()
-    kl = np.array([gaussian.kl_divergence(a, np.diag(np.exp(2 * b)), np.zeros(k), np.eye(k))
-                   for a, b in zip(m, s)])
-    raw, got = ask_tensors(answer, encoder=encoder, decoder=decoder, x=x, noise=noise)
-    got = parts(got, "the log-likelihood", "the KL")
-    tested = f"n = {n}, {height} × {width} pixels, k = {k}"
-    constant = 0.5 * np.log(2 * np.pi)
-    d = height * width
-    shifted_mean, shifted_log_std = encoder(shifted)
-    compare(got[0], likelihood, what="log p(x|h), nats", tested=tested, mistakes={
-        "The constant is missing: each pixel has its normalisation.": likelihood + d * constant,
-        "The constant is that of one pixel; each pixel has it.": likelihood + (d - 1) * constant,
-        "The constant has the wrong sign.": likelihood + 2 * d * constant,
-        "The constant is twice too large: a ½ is missing in it.": likelihood - d * constant,
-        "A factor ½ is missing in the squared error.": 2 * likelihood + d * constant,
-        "This is the mean over the pixels; the logarithm of a product is their sum.":
-            likelihood / d,
-        "The squared error is averaged over the pixels; it is their sum.":
-            (likelihood + d * constant) / d - d * constant,
-        "The sign is reversed: this is −log p(x|h).": -likelihood,
-        "This is the sum over the examples: return one number for each.": likelihood.sum(),
-        "This is the mean over the examples: return one number for each.": likelihood.mean(),
-        "The sample takes log σ for log σ²: its width came out as √σ.":
-            likelihood_at(mean + torch.exp(log_std / 2) * noise),
-        "The noise is multiplied by σ²; it must be multiplied by σ.":
-            likelihood_at(mean + torch.exp(2 * log_std) * noise),
-        "The noise is multiplied by log σ: the exponential is missing.":
-            likelihood_at(mean + log_std * noise),
-        "The decoder gets the mean of Q, not a sample: the noise is not used.": likelihood_at(mean),
-        "The decoder gets μ + ε: the noise is not scaled.": likelihood_at(mean + noise),
-        "The decoder gets σ ε: the mean is missing.": likelihood_at(torch.exp(log_std) * noise),
-        "The pixels are shifted by ½ once more; x is already in the range of the networks.":
-            likelihood_at(shifted_mean + shifted_log_std.exp() * noise, shifted),
+    "three-curves", kind="explore", difficulty=2, minutes=15, identities=("B3",),
+    right="A gap between two curves is a question first: are they the same quantity? Only then "
+          "does it say anything about memorising.")
+def three_curves(verdict, stop, offset):
+    names = ("memorises", "still learning", "different constants")
+    chosen(verdict, names, 3, "verdict")
+    steps = np.arange(100, 4001, 100)
+    noise = np.random.default_rng(0).normal(0, 0.02, size=(2, 3, 40))
+    fast, slow = 9 * np.exp(-steps / 900), 20 * np.exp(-steps / 3000)
+    training = np.array([743 + fast - 0.0006 * steps, 741 + slow, 742 + fast - 720.453]) + noise[0]
+    held_out = np.array([743.5 + fast + 0.0007 * steps, 741.5 + slow, 742.6 + fast]) + noise[1]
+    lowest = np.argmin(held_out, axis=1)
+    compare(stop, steps[lowest], what="the numbers of steps at which to stop", mistakes={
+        "These are the last steps, with the lowest training loss; the held-out one decides.":
+            steps[training.argmin(axis=1)],
+        "These are indices; give the numbers of steps.": lowest,
+        "These are the steps with the smallest distance of the curves.":
+            steps[np.abs(held_out - training).argmin(axis=1)],
     })
-    compare(got[1], kl, what="the KL, nats", tested=tested, mistakes={
-        "It takes log σ for log σ² in both places.":
-            0.5 * (m**2 + np.exp(s) - s - 1).sum(axis=1),
-        "It has σ where σ² belongs.": 0.5 * (m**2 + np.exp(s) - 2 * s - 1).sum(axis=1),
-        "It has log σ where log σ² belongs.":
-            0.5 * (m**2 + np.exp(2 * s) - s - 1).sum(axis=1),
-        "A factor ½ is missing.": 2 * kl,
-        "The sign is reversed.": -kl,
-        "This is the mean over the latent dimensions; the KL sums over them.": kl / k,
-        "This is the sum over the examples: return one number for each.": kl.sum(),
-        "This is the mean over the examples: return one number for each.": kl.mean(),
-        "This is D[prior‖Q]: the two are exchanged.":
-            0.5 * ((1 + m**2) * np.exp(-2 * s) + 2 * s - 1).sum(axis=1),
+    constant = -2 * 392 * normal_log_density(np.zeros((1, 1, 1)), 0, 1).item()
+    compare(number(offset, "offset"), constant, what="offset, nats", mistakes={
+        "This is the distance in the figure: a part of it is the usual gap between training and "
+        "held-out digits. Which constant does (N1) have?": (held_out - training)[2].mean(),
+        "This is the constant of one pixel.": constant / 784,
+        "The sign is reversed.": -constant,
+        "A factor ½ is missing.": 2 * constant,
+        "This is in bits: use the natural logarithm.": constant / np.log(2),
     })
+    right = ["memorises", "still learning", "different constants"]
+    wrong = [run for run, mine, theirs in zip("ABC", verdict, right) if mine != theirs]
+    need(not wrong, f"your numbers are right; look again at run {', '.join(wrong)}: which of its "
+         "two curves falls, and how far apart are they at the first point?")
 
-    def as_tensor(part):
-        if not isinstance(part, list | tuple):
-            return part
-        rows = [as_tensor(row) for row in part]
-        return torch.stack(rows) if all(torch.is_tensor(row) for row in rows) else part
 
-    raw = [as_tensor(part) for part in raw]
-    need(all(isinstance(part, torch.Tensor) for part in raw),
-         "the values are right, but not torch tensors: no gradient can be taken of them.")
-    reference = (torch.distributions.Normal(decoder(h), 1.0).log_prob(x).sum(),
-                 torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum())
-    parameters = {"the encoder's mean": to_mean, "the encoder's log σ": to_log_std,
-                  "the decoder": to_pixels}
-    for term, mine, theirs in zip(("log p(x|h)", "the KL"), raw, reference):
-        for name, parameter in parameters.items():
-            (right,) = torch.autograd.grad(theirs, [parameter], retain_graph=True,
-                                           allow_unused=True)
-            if right is None:  # the KL does not depend on the decoder
-                continue
-            found = None
-            if mine.requires_grad:
-                (found,) = torch.autograd.grad(mine.sum(), [parameter], retain_graph=True,
-                                               allow_unused=True)
-            need(found is not None, f"the values are right, but no gradient of {term} reaches "
-                 f"{name}. Is something detached on the way, or computed under no_grad?")
-            compare(found, right, what=f"the gradient of {term} with respect to {name}",
-                    tested=tested)
+def chosen(verdict, names, size, what):
+    """Test that an answer is a list of so many of the names."""
+    need(isinstance(verdict, list | tuple) and len(verdict) == size,
+         f"{what} must be a list of {size} names.")
+    if any(value is ... for value in verdict):
+        raise Stub
+    need(all(isinstance(value, str) and value in names for value in verdict),
+         f"each {what} must be one of {', '.join(map(repr, names))}.")
 
 
 @exercise(
@@ -204,109 +122,45 @@ def best_decoder_variance(answer):
         })
 
 
-def batch_model():
-    """Return a model of two parameters whose loss and gradient are known in closed form."""
-    import torch
-
-    class Model(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = torch.nn.Parameter(torch.tensor([0.4, -1.2], dtype=torch.float64))
-            self.modes = []
-
-        def forward(self, x):
-            self.modes.append(self.training)
-            squares = ((x - self.w[0]) ** 2).sum(dim=-1)  # (n,)
-            return -0.5 * squares, 0.5 * ((self.w[1] * x) ** 2).sum(dim=-1)
-
-    return Model()
-
-
 @exercise(
-    "torch-train-step", kind="build", difficulty=2, minutes=15, identities=("G2",),
-    right="The check uses plain gradient descent, where each mistake shows at once. With Adam a "
-          "sum for the mean, and even stale gradients, may still seem to train.")
-def torch_train_step(answer):
-    import torch
+    "gradient-paths", kind="explore", difficulty=3, minutes=25, identities=("G5", "K3"),
+    right="Values do not show a path that is cut; a finite difference does. It is two lines of "
+          "program, and worth them for every new loss.")
+def gradient_paths(gradients, verdict):
+    names = ("both terms", "the KL alone", "the likelihood alone", "sigma by the KL alone")
+    x, m, v = 1.5, 0.3, -0.8
+    noise = np.random.default_rng(0).standard_normal(200)
 
-    class Descent:  # plain gradient descent; the first use of torch.optim takes seconds
-        def __init__(self, parameters, rate):
-            self.param_groups = [{"params": list(parameters), "lr": rate}]
+    def likelihood(m, v):
+        return np.mean(0.5 * (x - 2 * (m + np.exp(v / 2) * noise)) ** 2)
 
-        def zero_grad(self, set_to_none=True):
-            for parameter in self.param_groups[0]["params"]:
-                parameter.grad = None
+    def kl(m, v):
+        return gaussian.kl_divergence(np.array([m]), np.array([[np.exp(v)]]), np.zeros(1),
+                                      np.eye(1))
 
-        def step(self, closure=None):
-            with torch.enable_grad():
-                loss = closure() if closure else None
-            with torch.no_grad():
-                for parameter in self.param_groups[0]["params"]:
-                    if parameter.grad is not None:
-                        parameter -= self.param_groups[0]["lr"] * parameter.grad
-            return loss
+    def slopes(f, step=1e-5):  # central differences: the error is of the order of 1e-10
+        return np.array([f(m + step, v) - f(m - step, v), f(m, v + step) - f(m, v - step)]) / (
+            2 * step)
 
-    rng = np.random.default_rng(2)
-    model = batch_model()
-    w, stale = model.w.detach().numpy().copy(), np.array([3.0, -2.0])
-    model.w.grad = torch.tensor(stale)
-    optimizer = Descent(model.parameters(), 0.05)
-    for n, rate in ((5, 0.05), (3, 0.02), (1, 0.1)):
-        optimizer.param_groups[0]["lr"] = rate
-        model.eval()
-        model.modes.clear()
-        x = rng.normal(0.7, 1, size=(n, 3))
-        raw, got = ask_tensors(answer, model=model, optimizer=optimizer, x=torch.tensor(x))
-        squares, sizes = ((x - w[0]) ** 2).sum(axis=1).mean(), (x**2).sum(axis=1).mean()
-        cost, kl = squares / 2, w[1] ** 2 * sizes / 2
-        from_cost = np.array([-(x - w[0]).sum(axis=1).mean(), 0.0])
-        from_kl = np.array([0.0, w[1] * sizes])
-        gradient, loss = from_cost + from_kl, cost + kl
-        tested = f"a batch of {n}"
-        need(model.modes, "the model was not called.")
-        need(all(model.modes), "the model was in evaluation mode during the step: dropout and "
-             "batch normalisation would act as in an evaluation.")
-        need(not getattr(raw, "requires_grad", False), "the loss that you return still holds the "
-             "graph of the step, and with it the memory: return the number alone.")
-        need(isinstance(raw, numbers.Real), "the loss that you return must be a Python float, got "
-             f"a {type(raw).__name__}.")
-        after = model.w.detach().numpy()
-        x_after = (0.5 * ((x - after[0]) ** 2).sum(axis=1) +
-                   0.5 * after[1] ** 2 * (x**2).sum(axis=1)).mean()
-        compare(got, loss, what="the loss, nats per example", tested=tested, mistakes={
-            "This is the ELBO; the loss is its negative.": -loss,
-            "This is the sum over the batch; average it.": n * loss,
-            "The KL has the wrong sign: it must keep Q close to the prior.": cost - kl,
-            "The log-likelihood has the wrong sign: it must become large.": kl - cost,
-            "The KL is missing.": cost,
-            "This is the loss after the step; return the one that the step was made with.": x_after,
-        })
-        expected = w - rate * gradient
-        compare(after, expected, what="the model's parameters after the step",
-                tested=f"{tested}, gradient descent", mistakes={
-                    "They have not changed: no step was made, or the gradients were deleted before "
-                    "it.": w,
-                    "The step goes up the loss, not down: what is differentiated has the wrong "
-                    "sign.": w + rate * gradient,
-                    "The gradients of an earlier step were added to those of this batch: clear "
-                    "them before `backward`.": w - rate * (gradient + stale),
-                    "The step follows the sum over the batch: it grows with the size of the batch.":
-                        w - rate * n * gradient,
-                    "The step was made twice.": twice(w, x, rate, gradient),
-                    "The step follows the old gradients: call `backward` before `step`.":
-                        w - rate * stale,
-                    "The KL has the wrong sign in what is differentiated.":
-                        w - rate * (from_cost - from_kl),
-                    "The gradient of the KL is missing.": w - rate * from_cost,
-                    "The gradient of the log-likelihood is missing.": w - rate * from_kl,
-                })
-        w, stale = after.copy(), gradient
-
-
-def twice(w, x, rate, gradient):
-    w = w - rate * gradient
-    second = np.array([-(x - w[0]).sum(axis=1).mean(), w[1] * (x**2).sum(axis=1).mean()])
-    return w - rate * second
+    first, second = slopes(likelihood), slopes(kl)
+    both = first + second
+    expected = np.array([second, both, [both[0], second[1]], first])
+    compare(gradients, expected, what="the gradients", error=1e-7, named_within=1e-7, mistakes={
+        "These are finite differences of the values: the same for all programs. Differentiate "
+        "what each program says, with `torch.autograd.grad`.": np.tile(both, (4, 1)),
+        "The sign is reversed: this is the gradient of −loss.": -expected,
+        "This is summed over the noise; each program averages.": 200 * expected,
+        "The two columns are exchanged: mean first, log_var second.": expected[:, ::-1],
+        "The rows are in the reverse order.": expected[::-1],
+        "Gradients have been added up from program to program: clear them between two.":
+            np.cumsum(expected, axis=0),
+        "This is the transposed array: one row for each program.": expected.T,
+    })
+    chosen(verdict, names, 4, "verdict")
+    right = [names[1], names[0], names[3], names[2]]
+    wrong = [name for name, mine, theirs in zip("ABCD", verdict, right) if mine != theirs]
+    need(not wrong, f"the gradients are right, but not the verdict on {', '.join(wrong)}. Compare "
+         "each entry with the finite difference of the loss, and with that of the KL.")
 
 
 @exercise(
