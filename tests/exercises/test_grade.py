@@ -23,7 +23,7 @@ LIMITS = grade.Limits(cell_time=20.0)
 SOLUTIONS = {name: test_exercises.without_check(source).removeprefix("# Solution\n")
              for name, source in test_exercises.by_exercise(CHAPTER, "solution").items()}
 NAMES = list(SOLUTIONS)
-BAD = NAMES[1]  # the exercise that a submission spoils
+BAD = "kl-nonnegative-terms"  # the exercise that a submission spoils: its answer is a function
 
 
 def cells(answers: dict[str, str], before: str = "") -> list[dict]:
@@ -251,7 +251,7 @@ def test_check_redefined_below_its_import(tmp_path):
     assert set(statuses.values()) == {"right"} and done
 
 
-ONES = "def kl_diagonal(mean, log_var):\n    return np.ones(len(mean))"
+WRONG = "def extra_bits(*a):\n    return 1.0\n\n\ndearer = 'hot'"
 SHIMS = {  # and what holds in the notebook from then on
     "shims and reloads": (
         "import importlib\nimport numpy as np\nimport genmodels.exercises\n"
@@ -281,7 +281,7 @@ SHIMS = {  # and what holds in the notebook from then on
 @pytest.mark.parametrize(("shim", "holds"), SHIMS.values(), ids=SHIMS)
 def test_what_a_notebook_replaces_gains_nothing_and_costs_nothing(tmp_path, shim, holds):
     """The checks compute with the originals; the notebook keeps what it has put there, not code."""
-    answers = {**SOLUTIONS, NAMES[0]: ONES, BAD: f"assert {holds}\n{SOLUTIONS[BAD]}"}
+    answers = {**SOLUTIONS, NAMES[0]: WRONG, BAD: f"assert {holds}\n{SOLUTIONS[BAD]}"}
     statuses, done, _ = graded(tmp_path, cells(answers, before=shim))
     assert statuses.pop(NAMES[0]) == "not yet"
     assert set(statuses.values()) == {"right"} and done
@@ -402,7 +402,8 @@ def test_a_notebook_of_such_checks_alone(tmp_path, form):
 
 
 def test_an_answer_that_kills_costs_its_own_exercise_where_all_are_checked_in_one_cell(tmp_path):
-    section = cells({**SOLUTIONS, BAD: "def kl_monte_carlo(*a):\n    import os\n    os._exit(1)"})
+    kills = "def nonnegative_terms(*a):\n    import os\n    os._exit(1)"
+    section = cells({**SOLUTIONS, BAD: kills})
     checks = [cell for cell in section if "check" in cell["metadata"].get("tags", [])]
     together = code("\n".join(cell["source"] for cell in checks))
     statuses, done, texts = graded(tmp_path, [cell for cell in section if cell not in checks]
@@ -415,7 +416,7 @@ def test_the_last_check_counts(tmp_path):
     check = {name: source for cell in cells({}) if (source := cell["source"]).startswith("check(")
              for name in test_exercises.names_checked(source)[:1]}
     notebook = [
-        *cells({**SOLUTIONS, NAMES[0]: ONES}),
+        *cells({**SOLUTIONS, NAMES[0]: WRONG}),
         code(f"{SOLUTIONS[NAMES[0]]}\n{check[NAMES[0]]}"),  # wrong, then right
         code(f"nonnegative_terms = 3\n{check[NAMES[2]]}"),  # right, then wrong
         code(f"raise KeyError\n{check[NAMES[3]]}"),  # right, then not reached

@@ -36,7 +36,7 @@ def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable
     would have had keeps its schedule.
     Raises TypeError or ValueError, naming what does not fit.
     """
-    if not isinstance(settings, Settings):
+    if not is_a(settings, "genmodels.training.history.Settings"):
         raise TypeError(f"settings must be a Settings, got {type(settings).__name__}")
     for name, function in {"batch_loss": batch_loss, "draw": draw or len}.items():
         if not callable(function):
