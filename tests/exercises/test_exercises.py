@@ -486,3 +486,10 @@ def test_a_student_who_interrupts_is_obeyed():
 
     with pytest.raises(KeyboardInterrupt):
         exercises.check("kl-nonnegative-terms", interrupted)
+
+
+@pytest.mark.parametrize("value", ["AB", "", "E", 1, None])
+def test_a_choice_is_one_of_the_names(value):
+    assert compare.chosen("B", "ABCD", "wasted") == "B"
+    with pytest.raises(compare.NotYet, match="`wasted` must be one of 'A', 'B', 'C', 'D'"):
+        compare.chosen(value, "ABCD", "wasted")

@@ -341,6 +341,7 @@ def parts(got: Any, *names: str) -> tuple:
 
 def chosen(value: Any, names: Iterable[str], what: str) -> str:
     """The answer called `what`; raises NotYet unless it is one of the names."""
+    names = list(names)  # or "AB" would be among the letters "ABCD"
     need(isinstance(value, str) and value in names,
          f"`{what}` must be one of {', '.join(map(repr, names))}.")
     return value
