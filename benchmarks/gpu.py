@@ -110,6 +110,7 @@ for name in MISSING:  # PyTorch and Keras look whether tqdm is there
 try:
     import keras
 
+    import genmodels.training.keras
     from genmodels.models import vae_keras
 except Exception as error:  # whatever is wrong with it, the other parts run
     keras, NO_KERAS = None, f"{type(error).__name__}: {error}"
@@ -259,19 +260,20 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def copies(run: Run) -> None:
-    """What goes from the host to the device in an epoch of the VAE, beyond what goes once."""
+    """What goes from the host to the device in an epoch, beyond what goes once."""
     from torch.profiler import ProfilerActivity, profile
 
     x = run.train[:12_800]  # a copy at each step would show as a hundred an epoch
+    labels, on_gpu = run.labels[:len(x)], run.device != "cpu"
 
-    def counted(num_epochs: int) -> dict[str, int]:
-        model = vae_torch.MLPVAE()
-        vae_torch.fit(model, x, num_steps=10, progress=False)
-        on_gpu = run.device != "cpu"
-        with (mock.patch.object(genmodels.training.torch, "place", wraps=place) as placed,
+    def counted(module, counter: tuple, make: Callable, data: tuple, **settings) -> dict[str, int]:
+        model = make()
+        module.fit(model, *data, num_steps=10, progress=False)
+        owner, name = counter
+        with (mock.patch.object(owner, name, wraps=getattr(owner, name)) as placed,
               profile(activities=[ProfilerActivity.CUDA]) if on_gpu
               else contextlib.nullcontext() as profiler):
-            vae_torch.fit(model, x, num_epochs=num_epochs, progress=False)
+            module.fit(model, *data, progress=False, **settings)
         counts = {"arrays_placed": placed.call_count}
         for kind in ("HtoD", "DtoH") if on_gpu else ():
             counts[f"copies_{kind}"] = sum(event.count for event in profiler.key_averages()
@@ -280,11 +282,20 @@ def copies(run: Run) -> None:
             raise RuntimeError("the profiler sees nothing of the GPU here")
         return counts
 
-    one, three = counted(1), counted(3)
-    run.record("Copies", "an epoch of the MLPVAE, 128 digits a step",
-               steps=-(-len(x) // 128), **{name: (three[name] - one[name]) / 2 for name in one})
-    run.record("Copies", "once in each call of fit",
-               **{name: one[name] - (three[name] - one[name]) / 2 for name in one})
+    of_torch = genmodels.training.torch, "place"
+    cases = [(vae_torch, of_torch, vae_torch.MLPVAE, (x,)),
+             (unet_torch, of_torch, unet_torch.UNet, (x, labels))]
+    if keras is not None and keras.backend.backend() == "torch":  # whose copies are seen here
+        of_keras = genmodels.training.keras, "placed"
+        cases.append((vae_keras, of_keras, vae_keras.MLPVAE, (x,)))
+    for module, counter, make, data in cases:
+        one, three = (counted(module, counter, make, data, num_epochs=num) for num in (1, 3))
+        who = f"{make.__name__}, {module.__name__.rpartition('.')[2]}"
+        run.record("Copies", f"an epoch of the {who}, 128 digits a step",
+                   steps=-(-len(x) // 128),
+                   **{name: (three[name] - one[name]) / 2 for name in one})
+        run.record("Copies", f"once in each call of fit, {who}",
+                   **{name: one[name] - (three[name] - one[name]) / 2 for name in one})
 
 
 def mlp(run: Run) -> None:

@@ -32,6 +32,7 @@ from genmodels.training.keras_tensors import (
     tensor_of,
     without_autocast,
 )
+from genmodels.training.packing import place_together
 from genmodels.training.steps import begin, resume, steps
 
 __all__ = ["train"]
@@ -58,8 +59,12 @@ def train(model: keras.Model, data: tuple[Array, ...],
     with device, without_autocast(), autocast(model, in_bfloat16, settings) as precision:
         data = tuple(place(array) for array in data)
         check_finite(data, lambda array: ops.convert_to_numpy(ops.isfinite(array)))
+        first, end = history.num_steps, history.schedule[1]  # all rates there at once:
+        rates = place(np.array([learning_rate_at(step, history.schedule, settings.recipe,
+                                                 settings.peak) for step in range(first, end)]))
         one_step = None
-        with steps(history, settings, draw=draw, place=place, get_state=get,
+        together = functools.partial(place_together, place=place, reshape=ops.reshape)
+        with steps(history, settings, draw=draw, place=together, get_state=get,
                    set_state=put) as remaining:
             for rows, *noise in remaining:
                 step = history.num_steps
@@ -67,12 +72,11 @@ def train(model: keras.Model, data: tuple[Array, ...],
                 batch = Batch(tuple(ops.take(array, rows, axis=0) for array in data),
                               tuple(noise), number(free), step)
                 one_step = one_step or compiled(history, batch_loss, precision, batch)
-                history.optimizer.learning_rate = learning_rate_at(
-                    step, history.schedule, settings.recipe, settings.peak)
+                history.optimizer.learning_rate = rates[step - first]
                 # One step: batch_loss, its gradient, Adam. Keras gives the batch's means.
                 means = one_step.train_on_batch(tuple(batch[:3]), return_dict=True)
-                history.record({name: means[name] * len(rows) for name in one_step.means},
-                               len(rows))
+                n = len(rows)
+                history.record({name: means[name] * n for name in one_step.means}, n)
     return history
 
 

@@ -122,14 +122,14 @@ def resume(history: History, settings: Settings, get_state: Callable[[], State],
 
 @contextmanager
 def steps(history: History, settings: Settings, *, draw: Draw | None,
-          place: Callable[[np.ndarray], Any], get_state: Callable[[], State],
+          place: Callable[[list], list], get_state: Callable[[], State],
           set_state: Callable[[State], None],
           fetch: Callable[[list], list[float]] = list) -> Iterator[Iterator[tuple]]:
     """Gives for each remaining step of a run (rows, noise, …), and ends the run tidily.
 
     Epoch e is drawn from a generator of its own, seeded with (seed, e): a permutation of all
-    examples, and what `draw` returns. `place` puts both on the device, once; rows and noise of a
-    step are slices there. `fetch` brings the sums of many steps from there, in one copy.
+    examples, and what `draw` returns. `place` puts all of it on the device, in two copies at most;
+    rows and noise of a step are slices there. `fetch` brings the sums of many steps back, in one.
 
     Ctrl-C is held back until the step under way is complete, so that the model, the optimiser and
     the history always agree; a second Ctrl-C is not held back. The run then ends with one line.
@@ -198,7 +198,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
             placed = None  # an epoch's noise may be large: away with the last one's
             # from the first example of the first step on
             noise = drawn(rng, history, to_come)
-            placed = [place(array) for array in (order[first * size:], *noise)]
+            placed = place([order[first * size:], *noise])
             for step in to_come:
                 if stop.is_set():
                     check()  # what Ctrl-C leaves behind can be used

@@ -18,6 +18,7 @@ from genmodels.training.history import (
     free_nats_at,
     learning_rate_at,
 )
+from genmodels.training.packing import place_together
 from genmodels.training.steps import begin, resume, steps
 from genmodels.training.torch_state import get_state, prepare, set_state
 from genmodels.training.torch_tensors import Array, autocast, place, without_autocast
@@ -31,7 +32,7 @@ def train(model: nn.Module, data: tuple[Array, ...],
     """Trains the model by Adam; returns the history of the terms, averaged over each epoch.
 
     data: arrays with one row for each example. They go to the device once, and the order and the
-        noise of an epoch once; a batch is a slice there. The model stays on its device.
+        noise of an epoch at its start; a batch is a slice there. The model stays on its device.
     batch_loss: the terms of a batch by name, (n, …) each, "loss" (n,) among them. What is
         differentiated is the mean of "loss", or the term "objective" (), if there is one.
     draw: the noise of an epoch, if there is any (see `normal`).
@@ -54,9 +55,10 @@ def train(model: nn.Module, data: tuple[Array, ...],
     data = tuple(place(weight, array) for array in data)
     check_finite(data, lambda array: torch.isfinite(array).cpu().numpy())
     networks = autocast(weight, settings)
+    together = partial(place_together, place=partial(place, weight), reshape=torch.reshape)
     with (without_autocast(weight),  # the user's would reach the gradient, too
-          steps(history, settings, draw=draw, place=partial(place, weight), get_state=get,
-                set_state=put, fetch=lambda sums: torch.stack(sums).tolist()) as remaining):
+          steps(history, settings, draw=draw, place=together, get_state=get, set_state=put,
+                fetch=lambda sums: torch.stack(sums).tolist()) as remaining):
         for rows, *noise in remaining:
             step = history.num_steps
             free = free_nats_at(step, history.schedule, settings.recipe)
