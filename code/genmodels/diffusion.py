@@ -316,7 +316,7 @@ def ode(denoiser: Denoiser, schedule: NoiseSchedule, noise: ArrayLike, *,
         tolerance: float = 1e-5) -> Array:
     """Follow the probability-flow ODE from x_T = noise (n, ...) to t = 1, and denoise: D6.
 
-    In the variable λ = ½ log(1/SNR) the ODE is dx/dλ = √α̅ (√α̅ x − x̂_0(x, α̅)): of the schedule
+    In the variable ρ = −½ log SNR the ODE is dx/dρ = √α̅ (√α̅ x − x̂_0(x, α̅)): of the schedule
     only the end points matter. SciPy's Runge-Kutta pair of order 5 (4) chooses the steps such that
     the estimated error of a step, in units of tolerance · (1 + |x|), has a root mean square below 1
     over all components of all examples, which therefore share their steps.
@@ -326,54 +326,55 @@ def ode(denoiser: Denoiser, schedule: NoiseSchedule, noise: ArrayLike, *,
     noise = finite_array("noise", noise)
     start, end = (-0.5 * math.log(schedule.snr(t)) for t in (schedule.num_steps, 1))
 
-    def velocity(lam, x):
-        return _flow(denoiser, lam, x.reshape(noise.shape)).ravel()
+    def velocity(rho, x):
+        return _flow(denoiser, rho, x.reshape(noise.shape)).ravel()
 
     x = _solve(velocity, start, end, noise.ravel(), tolerance).reshape(noise.shape)
     return denoise(denoiser, x, schedule.alpha_bar(1))
 
 
 def ode_log_likelihood(denoiser: Denoiser, divergence: Denoiser, x0: ArrayLike, *,
-                       tolerance: float = 1e-7, lambdas: tuple[float, float] = (-15.0, 15.0),
+                       tolerance: float = 1e-7, log_snrs: tuple[float, float] = (30.0, -30.0),
                        ) -> Array:
     """Return log p(x_0) in nats, (n,), for x0 (n, d), by the probability-flow ODE: identity D7.
 
-    Along the flow, d log p(x)/dλ = −div(dx/dλ) = −√α̅ (√α̅ d − div x̂_0). At the far end the
-    density is taken to be N(0, I).
+    With λ = log SNR, along the flow d log p(x)/dλ = −div(dx/dλ) = ½ √α̅ (√α̅ d − div x̂_0). At the
+    noise the density is taken to be N(0, I).
 
     Args:
         denoiser: (x (n, d), alpha_bar) -> (n, d).
         divergence: (x (n, d), alpha_bar) -> Σ_i ∂x̂_0,i/∂x_i, (n,), or an unbiased estimate of it
             that is the same function of x at each call.
         tolerance: that of `ode`, for x and log p of all examples together.
-        lambdas: λ = ½ log(1/SNR) at the two ends, increasing. The result is the log density of the
-            data with noise of standard deviation e^{λ_first}, which adds a term of the order
-            e^{2λ_first} where their own density is smooth on this scale; taking N(0, I) at the far
-            end adds one of the order e^{−λ_last}.
+        log_snrs: λ at the data and at the noise, decreasing. The result is the log density of the
+            data with noise of variance e^{−λ_data}, which adds a term of this order where their
+            own density is smooth on this scale; taking N(0, I) at the noise adds one of the order
+            e^{λ_noise/2}.
 
     Raises:
-        TypeError, ValueError: x0 is not finite numbers (n, d), tolerance is not positive, lambdas
-            are not two numbers, do not increase, or lie where α̅ is 0 or 1 to rounding (below −18
-            or above 350), what the denoiser or the divergence returns is not finite numbers of the
+        TypeError, ValueError: x0 is not finite numbers (n, d), tolerance is not positive, log_snrs
+            are not two numbers, do not decrease, or lie where α̅ is 1 or 0 to rounding (above 36
+            or below −700), what the denoiser or the divergence returns is not finite numbers of the
             right shape, or the solver gives up.
     """
     x0 = finite_array("x0", x0)
     if x0.ndim != 2 or x0.size == 0:
         raise ValueError(f"x0 must have shape (n, d), both at least 1, got {x0.shape}")
-    start, end = finite_array("lambdas", lambdas, shape=(2,))
-    if not -18 <= start < end <= 350:
-        raise ValueError(f"lambdas must be two increasing numbers, −18 to 350, got {lambdas}")
+    data, noise = finite_array("log_snrs", log_snrs, shape=(2,))
+    if not 36 >= data > noise >= -700:
+        raise ValueError(f"log_snrs must be two decreasing numbers, 36 to −700, got {log_snrs}")
     n, d = x0.shape
 
-    def velocity(lam, state):
+    def velocity(rho, state):
         x = state[:n * d].reshape(n, d)
-        alpha_bar = _alpha_bar_at(lam)
+        alpha_bar = _alpha_bar_at(rho)
         div = _returned("divergence", divergence(x.copy(), alpha_bar), (n,))
         _require_finite("divergence", div, alpha_bar)
         change = math.sqrt(alpha_bar) * (math.sqrt(alpha_bar) * d - div)
-        return np.concatenate([_flow(denoiser, lam, x).ravel(), change])
+        return np.concatenate([_flow(denoiser, rho, x).ravel(), change])
 
-    state = _solve(velocity, start, end, np.concatenate([x0.ravel(), np.zeros(n)]), tolerance)
+    state = _solve(velocity, -data / 2, -noise / 2, np.concatenate([x0.ravel(), np.zeros(n)]),
+                   tolerance)
     x, integral = state[:n * d].reshape(n, d), state[n * d:]
     return gaussian_decoder(x, np.zeros_like(x), 1.0) + integral
 
@@ -474,14 +475,14 @@ def _downwards(schedule: NoiseSchedule, progress: bool) -> Iterable[int]:
                 mininterval=0.5, disable=not progress)
 
 
-def _alpha_bar_at(lam: float) -> float:
-    """α̅ from λ = ½ log((1 − α̅)/α̅)."""
-    return 1 / (1 + math.exp(2 * lam))
+def _alpha_bar_at(rho: float) -> float:
+    """α̅ from ρ = −½ log SNR = ½ log((1 − α̅)/α̅)."""
+    return 1 / (1 + math.exp(2 * rho))
 
 
-def _flow(denoiser: Denoiser, lam: float, x: Array) -> Array:
-    """dx/dλ of the probability-flow ODE."""
-    alpha_bar = _alpha_bar_at(lam)
+def _flow(denoiser: Denoiser, rho: float, x: Array) -> Array:
+    """dx/dρ of the probability-flow ODE."""
+    alpha_bar = _alpha_bar_at(rho)
     a = math.sqrt(alpha_bar)
     return a * (a * x - denoise(denoiser, x, alpha_bar))
 

@@ -670,8 +670,8 @@ def test_D6_the_ode_and_the_sde_share_the_marginals_on_the_way(noise):
     exact = MIXTURE.noisy(part.alpha_bar(1))
     start, end = (-0.5 * math.log(part.snr(t)) for t in (part.num_steps, 1))
 
-    def velocity(lam, x):
-        return diffusion._flow(MIXTURE.denoiser, lam, x.reshape(-1, 2)).ravel()
+    def velocity(rho, x):
+        return diffusion._flow(MIXTURE.denoiser, rho, x.reshape(-1, 2)).ravel()
 
     few = noise[:50_000]
     by_ode = diffusion._solve(velocity, start, end, few.ravel(), 1e-5).reshape(-1, 2)
@@ -856,13 +856,13 @@ def test_bad_divergences_and_decoders(wrong, error, message):
                              decoder=lambda *_: wrong)
 
 
-@pytest.mark.parametrize("lambdas", [
-    (1, -1), (1, 1), (1,), (-1, 0, 1), [[-1, 1]], 3.0, (math.nan, 1), (-math.inf, 1),
-    (-1, math.inf), (-19, 1), (-1, 400)])
-def test_bad_ends_of_the_ode(lambdas):
-    with pytest.raises(ValueError, match="lambdas "):
+@pytest.mark.parametrize("log_snrs", [
+    (-1, 1), (1, 1), (1,), (1, 0, -1), [[1, -1]], 3.0, (math.nan, -1), (math.inf, -1),
+    (1, -math.inf), (37, 1), (1, -701)])
+def test_bad_ends_of_the_ode(log_snrs):
+    with pytest.raises(ValueError, match="log_snrs "):
         diffusion.ode_log_likelihood(gaussian_denoiser, lambda x, _: x[:, 0], np.zeros((3, 2)),
-                                     lambdas=lambdas)
+                                     log_snrs=log_snrs)
 
 
 @each_run
