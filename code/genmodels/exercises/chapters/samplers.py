@@ -21,9 +21,9 @@ __all__ = ["ddim_shrinks", "hot_reverse_sde", "mixture_noisy_score", "reverse_dr
           "two means, and what far from both?")
 def mixture_noisy_score(answer):
     rng = np.random.default_rng(0)
-    n, M, d, level = 5, 3, 4, 0.6
+    n, K, d, level = 5, 3, 4, 0.6
     weights = np.array([0.2, 0.7, 0.1])
-    means, variances = 0.9 * rng.normal(size=(M, d)), np.array([0.3, 1.4, 0.08])
+    means, variances = 0.9 * rng.normal(size=(K, d)), np.array([0.3, 1.4, 0.08])
     given = {"alpha_bar": level, "weights": weights, "means": means, "variances": variances}
     x = 0.8 * rng.normal(size=(n, d))
 
@@ -43,14 +43,14 @@ def mixture_noisy_score(answer):
 
     right = exact(x, **given)
     compare(ask(answer, x=x, **given), right, what="the score",
-            tested="n = 5, M = 3, d = 4, ᾱ = 0.6", mistakes={
+            tested="n = 5, K = 3, d = 4, ᾱ = 0.6", mistakes={
         "The sign is reversed: the score points to where the density is higher.": -right,
         "The components' scores are averaged with the weights; that takes the responsibilities, "
         "which depend on x.": mistaken(average=lambda r: np.tile(weights, (n, 1))),
         "The components' scores are summed; they are averaged with the responsibilities.":
             mistaken(average=np.ones_like),
         "This is the score of the nearest component alone.":
-            mistaken(average=lambda r: np.eye(M)[r.argmax(axis=1)]),
+            mistaken(average=lambda r: np.eye(K)[r.argmax(axis=1)]),
         "The responsibilities lack the weights.": mistaken(log_weights=0.0),
         "The responsibilities lack the normalisation of the components.": mistaken(power=0),
         "The normalisation of a component has the power of one dimension.": mistaken(power=0.5),
@@ -69,12 +69,12 @@ def mixture_noisy_score(answer):
         "This divides by standard deviations where variances belong.":
             mistaken(spread=np.sqrt(level * variances + 1 - level)),
     })
-    for n, M, d, level in ((4, 4, 1, 0.25), (3, 2, 3, 0.9)):  # other sizes and levels
-        given = {"alpha_bar": level, "weights": rng.dirichlet(np.ones(M)),
-                 "means": 2 * rng.normal(size=(M, d)), "variances": rng.gamma(2.0, 0.4, size=M)}
+    for n, K, d, level in ((4, 4, 1, 0.25), (3, 2, 3, 0.9)):  # other sizes and levels
+        given = {"alpha_bar": level, "weights": rng.dirichlet(np.ones(K)),
+                 "means": 2 * rng.normal(size=(K, d)), "variances": rng.gamma(2.0, 0.4, size=K)}
         x = 2 * rng.normal(size=(n, d))
         compare(ask(answer, x=x, **given), exact(x, **given), what="the score",
-                tested=f"n = {n}, M = {M}, d = {d}, ᾱ = {level}")
+                tested=f"n = {n}, K = {K}, d = {d}, ᾱ = {level}")
     far = np.array([[70.0, -50.0], [0.1, 0.2], [-300.0, 20.0]])
     given = {"alpha_bar": 0.97, "weights": np.array([0.6, 0.4]),
              "means": np.array([[1.0, 0.5], [-1.0, 0.2]]), "variances": np.array([0.04, 0.05])}
@@ -83,7 +83,7 @@ def mixture_noisy_score(answer):
     given |= {"alpha_bar": 0.3, "weights": np.ones(1), "means": np.array([[2.0]]),
               "variances": np.array([0.5])}
     compare(ask(answer, x=np.array([[0.7]]), **given), exact(np.array([[0.7]]), **given),
-            what="the score", tested="n = M = d = 1")
+            what="the score", tested="n = K = d = 1")
 
 
 @exercise(
