@@ -2,9 +2,10 @@
 
     python benchmarks/mutations.py [CHAPTER ...]
 
-Each mutant changes one operator, constant, axis, slice or function of one reference solution. It
-is put before the exercise's check in a process of its chapter. Prints the counts by exercise, and
-writes benchmarks/results/mutations.md with all survivors when every chapter is run.
+Each mutant changes one operator, constant, axis, slice or function of one reference solution, in a
+statement that the checked answers are made from: what only measures, prints or draws is left alone.
+It is put before the exercise's check in a process of its chapter. Prints the counts by exercise,
+and writes benchmarks/results/mutations.md with all survivors when every chapter is run.
 """
 
 import argparse
@@ -64,12 +65,48 @@ def skipped(node: ast.AST) -> bool:
     return False
 
 
-def mutants(source: str) -> list[tuple[str, str]]:
+def names(node: ast.AST, stored: bool) -> set[str]:
+    """Return the names that a statement binds, or those that it takes from outside itself."""
+    if isinstance(node, ast.FunctionDef | ast.Lambda):
+        if stored:
+            return {node.name} if isinstance(node, ast.FunctionDef) else set()
+        own = {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+        body = node.body if isinstance(node.body, list) else [node.body]
+        own |= {name for part in body for name in names(part, stored=True)}
+        return {name for part in body for name in names(part, stored=False)} - own
+    found = set()
+    if isinstance(node, ast.Name):
+        found = {node.id} if isinstance(node.ctx, ast.Store) == stored else set()
+    elif stored and isinstance(node, ast.Subscript | ast.Attribute) and isinstance(
+            node.ctx, ast.Store):  # a part of what a name stands for
+        found = names(node.value, stored=False)
+    elif stored and isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(
+            node.value.func, ast.Attribute):  # a method may change it: times.append(t)
+        found = names(node.value.func.value, stored=False)
+    within = ast.iter_child_nodes(node)
+    return found.union(*(names(child, stored) for child in within))
+
+
+def of_the_answers(tree: ast.Module, answers: list[str]) -> set[int]:
+    """Return the places of the statements that the answers, expressions, are made from."""
+    needed = {name for answer in answers for name in names(ast.parse(answer), stored=False)}
+    chosen: set[int] = set()
+    while True:
+        more = {i for i, statement in enumerate(tree.body)
+                if not skipped(statement) and names(statement, stored=True) & needed} - chosen
+        if not more:
+            return chosen
+        chosen |= more
+        needed |= {name for i in more for name in names(tree.body[i], stored=False)}
+
+
+def mutants(source: str, answers: list[str]) -> list[tuple[str, str]]:
     """Return (what was changed, source) of every mutant of a solution."""
     tree, found = ast.parse(source), []
+    chosen = of_the_answers(tree, answers)
 
     def visit(node: ast.AST, path: list) -> None:
-        if skipped(node):
+        if skipped(node) or (len(path) == 1 and path[0][1] not in chosen):
             return
         inside = not (isinstance(node, ast.keyword) and node.arg in ("axis", "dim"))
         for change, replacement in changes(node):
@@ -142,7 +179,7 @@ def run_chapter(chapter: str) -> list[tuple[str, str, str, str]]:
         before = "\n".join([*setups, stubs[name]])  # a stub may define what its answer needs
         reference = test_exercises.without_check(solution)
         _, answers = test_exercises.names_checked(solution)
-        for change, source in [("(reference)", reference), *mutants(reference)]:
+        for change, source in [("(reference)", reference), *mutants(reference, answers)]:
             space: dict = {"__name__": "__main__"}
             exec(compile(before, "before", "exec"), space)
             try:
