@@ -213,7 +213,6 @@ REASONS: dict[tuple[str, str], str] = {
     ("conditional", "cell 75: elbo_terms"): QUICK,
     ("conditional", "label_elbo - by_keras"): QUICK,
     ("hierarchical", "diffusion.NoiseSchedule.cosine"): SCHEDULE,
-    ("hierarchical", "diffusion.NoiseSchedule.linear"): SCHEDULE,
     ("hierarchical", "diffusion.linear_log_alpha_bar"): SCHEDULE,
     ("hierarchical", "noisy[200].mean(axis=0)"): "fails when the added noise has the mean 0.3",
     ("hierarchical", "cell 3: cell, line"): "x_T forgets the data, whatever they are",
