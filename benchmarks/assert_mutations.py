@@ -74,7 +74,6 @@ REASONS: dict[tuple[str, str], str] = {
     ("latent_variables", "3 * rng.standard_normal((1000, 2))"): "Bayes' rule holds at any points",
     ("latent_variables", "cell 17: linear_gaussian.LinearGaussian.posterior: "):
         "moves the limits of the integral, which stay beyond the peak; cell 13 refuses it",
-    ("latent_variables", "1 + 4 * a"): "a part of the tolerance",
     ("latent_variables", "width < 0.25"): "fails when the noise has the standard deviation 0.9",
     ("latent_variables", "_log_det(factor) - squared"):
         "all quadratic forms change their sign, on both sides; cell 13 refuses it",
