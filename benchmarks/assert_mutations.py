@@ -157,6 +157,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("collapse", "cost > 3 * error"): "not at the quick budget",
     ("collapse", "not of_a.any() and"): "fails when the column w is not 0",
     ("collapse", "np.all(encoder_alone <= 0)"): "fails when the KL is added",
+    ("collapse", "medians[0, name][2] > 0.5"): "fails when the digits are random pixels",
     ("collapse", "medians[50, name][3] > 0"): "not at the quick budget, which has no step 50",
     ("collapse", "gains[name].mean() >"): "not at the quick budget",
     ("collapse", "deaths[name].sum() <= 1"): "not at the quick budget",
