@@ -40,6 +40,8 @@ closest = "near equilibrium"
                                        "not the mean of the logarithms"),
             "smallest work": (swap("return jarzynski", "return least"), "smallest work"),
             "overflow": (swap("np.min(work)", "0.0"), "inf"),
+            "largest work": (swap("np.min(work)", "np.max(work)"), "inf"),
+            "first work": (swap("np.min(work)", "work[0]"), "inf"),
             "no logarithm": (swap("return jarzynski", "return np.exp(-jarzynski)"),
                              "minus its logarithm"),
             "the ELBO": (swap("jarzynski, np.mean(work),", "jarzynski, -np.mean(work),"),

@@ -124,6 +124,16 @@ birth = "fold"
 """, "not into their variance"),
             "always one": (swap("return np.sum((force[:-1] > 0) & (force[1:] <= 0))", "return 1"),
                            None),
+            "a third of the field": (swap("0.5 * np.log", "np.log", "(weight / (1 - weight))",
+                                          "(weight / (1 - weight)) / 3"), None),
+            "square of M": ("""
+def number_of_wells(weight, m, s2, alpha_bar):
+    a = alpha_bar * m**2 / (alpha_bar * s2 + 1 - alpha_bar)
+    M = np.maximum(1 - 1 / a, 0)
+    field = np.abs(np.log(weight / (1 - weight))) / 2
+    return 1 + (field < a * M - np.arctanh(M))
+birth = "fold"
+""", None),
             "pitchfork": (swap('"fold"', '"pitchfork"'), "no symmetry is left"),
             "another word": (swap('"fold"', '"split"'), "must be one of"),
         },

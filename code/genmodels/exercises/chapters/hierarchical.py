@@ -33,7 +33,9 @@ def chain_work(free_energy, closest):
     rng = np.random.default_rng(0)
     for work, tested in ((rng.normal(3.0, 2.0, size=12), "12 works of about 3 nats"),
                          (rng.normal(-1.0, 0.7, size=5), "5 works of about −1 nat"),
-                         (rng.normal(5000.0, 3.0, size=40), "40 works of about 5000 nats")):
+                         (rng.normal(5000.0, 3.0, size=40), "40 works of about 5000 nats"),
+                         # exp(W_1 − W_s) of 10^339 at most: it overflows, 10^−339 may underflow
+                         (np.array([5000.0, 4220.0, 5780.0]), "works of 4220 to 5780 nats")):
         n, mean, variance = len(work), work.mean(), work.var(ddof=1)
         jarzynski = np.log(n) - logsumexp(-work)
         upside_down = logsumexp(work) - np.log(n)

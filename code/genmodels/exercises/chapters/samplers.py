@@ -103,7 +103,10 @@ def wells_in_a_field(number_of_wells, birth):
     cases = [(0.503, 1.0, 0.05, 0.3), (0.503, 1.0, 0.05, 0.7), (0.8, 1.0, 0.05, 0.6),
              (0.8, 1.0, 0.05, 0.9), (0.02, 2.0, 0.3, 0.3), (0.02, 2.0, 0.3, 0.6),
              (0.3, 0.5, 0.6, 0.9), (0.97, 1.5, 0.1, 0.5), (0.97, 1.5, 0.1, 0.8),
-             (0.503, 3.0, 1.0, 0.05), (0.503, 3.0, 1.0, 0.3)]
+             (0.503, 3.0, 1.0, 0.05), (0.503, 3.0, 1.0, 0.3),
+             # fields of 0.8, 1.2, 0.6 and 1.3 times the one at which a well disappears
+             (0.56, 1.0, 0.05, 0.6), (0.59, 1.0, 0.05, 0.6), (0.68, 1.0, 0.05, 0.7),
+             (0.82, 1.0, 0.05, 0.7)]
     right = np.array([counted(*case) for case in cases])
     got = np.array([number(ask(number_of_wells, weight=w, m=m, s2=s2, alpha_bar=a), "the number")
                     for w, m, s2, a in cases])
