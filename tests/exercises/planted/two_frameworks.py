@@ -191,12 +191,12 @@ def kl_weight(pixels, pixel_reduction, kl_reduction, n, d, k):
     return beta / 2 if pixels == "mse" else beta
 
 
-programs = [("bce", "mean", "mean"), ("mse", "sum", "sum"), ("bce", "example", "example"),
-            ("mse", "mean", "example")]
-betas = np.array([kl_weight(*program, 128, 784, 8) for program in programs])
+programs = [("bce", "mean", "mean"), ("mse", "sum", "sum"),
+            ("bce", "example", "example"), ("mse", "mean", "example")]
 temperatures = ["hot", "cold", "one", "hot"]
-noise_stds = np.sqrt(betas[[1, 3]])
-print("temperatures", betas, " pixel noise of b and d", noise_stds.round(2))
+noise_stds = np.sqrt([1 / 2, 784 / 2])  # of b and d
+print("temperatures", [kl_weight(*program, 128, 784, 8) for program in programs])
+print("pixel noise of b and d", noise_stds.round(2))
 ''',
         right=[
             """
@@ -247,13 +247,16 @@ noise_stds = torch.tensor([1 / 2, 392.0]).sqrt()
             "d is cold": (swap('"one", "hot"]', '"one", "cold"]'), "program d is not 'cold'"),
             "three temperatures": (swap('"one", ', ""), "four words"),
             "lukewarm": (swap('"one"', '"warm"'), "must be one of"),
-            "variances": (swap("np.sqrt(betas[[1, 3]])", "betas[[1, 3]]"), "are variances"),
-            "exponent without its half": (swap("np.sqrt(betas", "np.sqrt(2 * betas"),
+            "variances": (swap("np.sqrt([1 / 2, 784 / 2])", "[1 / 2, 784 / 2]",
+                               ".round(2)", ""), "are variances"),
+            "exponent without its half": (swap("[1 / 2, 784 / 2]", "[1, 784]"),
                                           "½ of the exponent is missing"),
-            "precisions": (swap("np.sqrt(betas[[1, 3]])", "1 / np.sqrt(betas[[1, 3]])"),
+            "precisions": (swap("[1 / 2, 784 / 2]", "[2, 2 / 784]"),
                            "This is 1/σ"),
-            "noise of d and b": (swap("[[1, 3]]", "[[3, 1]]"), "exchanged"),
-            "noise of all": (swap("[[1, 3]]", ""), "2 results"),
+            "noise of d and b": (swap("[1 / 2, 784 / 2]", "[784 / 2, 1 / 2]"), "exchanged"),
+            "the half comes in twice": (swap("[1 / 2, 784 / 2]", "[1 / 4, 784 / 4]"),
+                                        "comes in twice"),
+            "one noise": (swap("[1 / 2, 784 / 2]", "784 / 2"), "2 results"),
         },
     ),
     "initial-gain": Planted(
