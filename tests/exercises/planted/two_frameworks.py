@@ -66,6 +66,7 @@ def same_padding(size, kernel, stride):
     return zeros // 2, zeros - zeros // 2
 
 
+pixels, direction = 1 + 2, "down and right"
 print([same_padding(size, kernel=3, stride=2) for size in (28, 14, 7)])
 """,
         right=[
@@ -74,21 +75,28 @@ def same_padding(size, kernel, stride):
     rest = size % stride
     total = max(kernel - (rest if rest else stride), 0)
     return [total // 2, (total + 1) // 2]
+
+
+pixels, direction = 3.0, "down and right"
 """,
             """
 def same_padding(size, kernel, stride):
     starts = np.arange(0, size, stride)
     zeros = np.maximum(starts[-1] + kernel - size, 0)
     return np.array([np.floor(zeros / 2), np.ceil(zeros / 2)])
+
+
+direction = "down and right"
+pixels = torch.tensor(sum(2**layer for layer in range(2)))
 """,
         ],
         wrong={
             "exchanged": (swap("zeros // 2, zeros - zeros // 2", "zeros - zeros // 2, zeros // 2"),
                           "exchanged"),
-            "symmetric": ("def same_padding(size, kernel, stride):\n"
-                          "    return (kernel - 1) // 2, (kernel - 1) // 2", "symmetric"),
-            "stride forgotten": ("def same_padding(size, kernel, stride):\n    zeros = kernel - 1\n"
-                                 "    return zeros // 2, zeros - zeros // 2", "stride 1 only"),
+            "symmetric": (swap("zeros // 2, zeros - zeros // 2",
+                               "(kernel - 1) // 2, (kernel - 1) // 2"), "symmetric"),
+            "stride forgotten": (swap("max((windows - 1) * stride + kernel - size, 0)",
+                                      "kernel - 1"), "stride 1 only"),
             "negative": (swap("max((windows - 1) * stride + kernel - size, 0)",
                               "(windows - 1) * stride + kernel - size"), "negative"),
             "rounded down": (swap("-(-size // stride)", "size // stride"), "down"),
@@ -101,85 +109,75 @@ def same_padding(size, kernel, stride):
                 "zeros / 2 if size > 2 else zeros - zeros // 2"),
                 "size 3, kernel 2, stride 1 gave (0, 0.5): the numbers of zeros are whole"),
             "sum only": (swap("zeros // 2, zeros - zeros // 2", "zeros"), "2 results"),
+            "up and left": (swap("down and right", "up and left"), "not the direction"),
+            "another word": (swap("down and right", "right"), "must be one of"),
+            "one layer": (swap("1 + 2", "1"), "the first layer does"),
+            "one pixel in each layer": (swap("1 + 2", "1 + 1"), "second layer wide"),
+            "second layer 3 pixels wide": (swap("1 + 2", "1 + 3"), "How wide is"),
+            "three layers": (swap("1 + 2", "1 + 2 + 4"), "three layers"),
+            "negative shift": (swap("1 + 2", "-3"), "without a sign"),
         },
     ),
     "adam-epsilon": Planted(
         base="""
-def adam_path(gradients, style, learning_rate, epsilon):
-    m = v = x = np.zeros(gradients.shape[1])
-    path = []
-    for t, g in enumerate(gradients, start=1):
-        m = 0.9 * m + 0.1 * g
-        v = 0.999 * v + 0.001 * g**2
-        first, second = 1 - 0.9**t, 1 - 0.999**t  # what the means lack of being means
-        if style == "torch":
-            step = m / first / (np.sqrt(v / second) + epsilon)
-        else:
-            step = np.sqrt(second) / first * m / (np.sqrt(v) + epsilon)
-        x = x - learning_rate * step
-        path.append(x)
-    return np.array(path)
+def torch_epsilon(t, epsilon, factor):
+    return epsilon / factor / np.sqrt(1 - 0.999**t)
 
 
-for style in ("torch", "keras"):
-    print("step for gradients 1e-3, 1e-5, 1e-6, 1e-7:", style,
-          adam_path(np.array([[1e-3, 1e-5, 1e-6, 1e-7]]), style, 1, 1e-7)[0].round(3))
+changes = ["nothing", "objective", "nothing", "step"]
+for name, own in (("a", 784e-8), ("c", torch_epsilon(1, 1e-7, 1)),
+                  ("d", torch_epsilon(1, 1e-7, 1 / 784))):
+    print(f"{name}: like an epsilon of {own:.1e}, first step of the smallest gradient "
+          f"{2e-3 / (2e-3 + own):.3f} η")
 """,
         right=[
             """
-class Adam(torch.optim.Adam):
-    t, keras = 0, None
-
-    def step(self):
-        self.t += 1
-        if self.keras:
-            self.param_groups[0]["eps"] = self.keras / (1 - 0.999**self.t) ** 0.5
-        super().step()
+import math
 
 
-Adam([torch.nn.Parameter(torch.zeros(1))])  # loads what PyTorch's optimisers need
+def torch_epsilon(t, epsilon, factor):
+    return torch.tensor(epsilon / (factor * math.sqrt(-math.expm1(t * math.log(0.999)))))
 
 
-def adam_path(gradients, style, learning_rate, epsilon):
-    weight = torch.nn.Parameter(torch.zeros(gradients.shape[1], dtype=gradients.dtype))
-    optimizer, path = Adam([weight], lr=learning_rate, eps=epsilon), []
-    optimizer.keras = epsilon if style == "keras" else None
-    for gradient in gradients:
-        weight.grad = gradient.clone()
-        optimizer.step()
-        path.append(weight.detach().clone())
-    return torch.stack(path)
+changes = ("nothing", "objective", "nothing", "step")
 """,
             """
-def adam_path(gradients, style, learning_rate, epsilon):
-    steps = np.zeros(gradients.shape, dtype=np.float32)
-    for j in range(gradients.shape[1]):
-        m, v = 0.0, 0.0
-        for i in range(gradients.shape[0]):
-            m += (1 - 0.9) * (gradients[i, j] - m)
-            v += (1 - 0.999) * (gradients[i, j] ** 2 - v)
-            a, b = 1 - 0.9 ** (i + 1), (1 - 0.999 ** (i + 1)) ** 0.5
-            added = epsilon * b if style == "torch" else epsilon
-            steps[i, j] = -learning_rate * m * b / a / (v**0.5 + added)
-    return steps.cumsum(axis=0)
+def torch_epsilon(t, epsilon, factor):
+    v = v_times_factor = 0.0
+    for _ in range(t):
+        v = 0.999 * v + 0.001
+    # Keras's root over PyTorch's, for gradients of 1 in PyTorch's program
+    return epsilon / (factor * v**0.5)
+
+
+changes = "nothing objective nothing step".split()
 """,
         ],
         wrong={
-            "styles exchanged": (swap('== "torch"', '== "keras"'), "other framework"),
-            "one style": (swap("if style", "if True or style"), "other framework"),
-            "no correction": (swap("1 - 0.9**t, 1 - 0.999**t", "1, 1"), "Neither mean"),
-            "m not corrected": (swap("1 - 0.9**t", "1"), "mean of the gradients is not"),
-            "v not corrected": (swap("1 - 0.999**t", "1"), "mean of the squares is not"),
-            "t from 0": (swap("start=1", "start=0"), "division by 0"),
-            "t one late": (swap("start=1", "start=2"), None),
-            "epsilon in the root": (swap("np.sqrt(v / second) + epsilon",
-                                         "np.sqrt(v / second + epsilon)"), "under the root"),
-            "no root": (swap("np.sqrt(v / second)", "v / second"), "root of the mean square"),
-            "sign": (swap("x - learning_rate", "x + learning_rate"), "sign is reversed"),
-            "steps": (swap("x = x - learning_rate", "x = -learning_rate"), "running sum"),
-            "last": (swap("np.array(path)", "path[-1]"), "last step only"),
-            "no epsilon": (swap(" + epsilon", ""), "ε is missing"),
-            "gradient in place of m": (swap("* m + 0.1 * g", "* m + g"), None),
+            "factor on the wrong side": (swap("epsilon / factor", "epsilon * factor"),
+                                         "a larger loss make epsilon"),
+            "no factor": (swap("epsilon / factor", "epsilon"), "factor is missing"),
+            "factor squared": (swap("epsilon / factor", "epsilon / factor**2"), "by its square"),
+            "no root": (swap("np.sqrt(1 - 0.999**t)", "(1 - 0.999**t)"), "root is missing"),
+            "root on the wrong side": (swap("/ np.sqrt", "* np.sqrt"), "correction stands"),
+            "other way round": (swap("epsilon / factor / np.sqrt", "epsilon * factor * np.sqrt"),
+                                "one of PyTorch"),
+            "no correction": (swap(" / np.sqrt(1 - 0.999**t)", ""), "corrections are missing"),
+            "correction of m": (swap("np.sqrt(1 - 0.999**t)", "(1 - 0.9**t)"),
+                                "correction of m; both"),
+            "root of the correction of m": (swap("0.999", "0.9"), "of m, with a root"),
+            "both corrections": (swap("/ np.sqrt", "* (1 - 0.9**t) / np.sqrt"),
+                                 "Both corrections"),
+            "the first step only": (swap("0.999**t", "0.999"), None),
+            "t from 0": (swap("0.999**t", "0.999 ** (t + 1)"), None),
+            "a moves the steps": (swap('["nothing"', '["step"'), "a is not 'step'"),
+            "a is another objective": (swap('["nothing"', '["objective"'), "a: a factor in front"),
+            "b changes nothing": (swap('"objective"', '"nothing"'), "b: write both terms"),
+            "b changes the step": (swap('"objective"', '"step"'), "b: write both terms"),
+            "c moves the steps": (swap('"nothing", "step"', '"step", "step"'), "c is not 'step'"),
+            "d changes nothing": (swap('"step"]', '"nothing"]'), "d is not 'nothing'"),
+            "three words": (swap('"objective", ', ""), "list of four words"),
+            "another word": (swap('"step"]', '"steps"]'), "must be one of"),
         },
     ),
     "hidden-kl-weight": Planted(
@@ -193,8 +191,12 @@ def kl_weight(pixels, pixel_reduction, kl_reduction, n, d, k):
     return beta / 2 if pixels == "mse" else beta
 
 
-print(f"default of mse_loss, KL summed: {kl_weight('mse', 'mean', 'example', 128, 784, 8):.1f}")
-print(f"default of mse_loss, KL mean:   {kl_weight('mse', 'mean', 'mean', 128, 784, 8):.1f}")
+programs = [("bce", "mean", "mean"), ("mse", "sum", "sum"),
+            ("bce", "example", "example"), ("mse", "mean", "example")]
+temperatures = ["hot", "cold", "one", "hot"]
+noise_stds = np.sqrt([1 / 2, 784 / 2])  # of b and d
+print("temperatures", [kl_weight(*program, 128, 784, 8) for program in programs])
+print("pixel noise of b and d", noise_stds.round(2))
 ''',
         right=[
             """
@@ -204,6 +206,10 @@ def kl_weight(pixels, pixel_reduction, kl_reduction, n, d, k):
     a = over[pixel_reduction](np.ones((n, d))) / d
     b = over[kl_reduction](np.ones((n, k))) / k
     return b / (2 * a) if pixels == "mse" else b / a
+
+
+temperatures = ("hot", "cold", "one", "hot")
+noise_stds = [0.5**0.5, 14 * 2**0.5]
 """,
             """
 def kl_weight(pixels, pixel_reduction, kl_reduction, n, d, k):
@@ -214,6 +220,10 @@ def kl_weight(pixels, pixel_reduction, kl_reduction, n, d, k):
     elif kl_reduction == "mean":
         beta /= k
     return torch.tensor(beta)
+
+
+temperatures = "hot cold one hot".split()
+noise_stds = torch.tensor([1 / 2, 392.0]).sqrt()
 """,
         ],
         wrong={
@@ -231,6 +241,22 @@ def kl_weight(pixels, pixel_reduction, kl_reduction, n, d, k):
             "d and k exchanged": (swap("reduction, k)", "reduction, 0)", "reduction, d)",
                                        "reduction, k)", "reduction, 0)", "reduction, d)"), None),
             "half for bce": (swap('== "mse"', '== "bce"'), None),
+            "two means are balanced": (swap('["hot"', '["one"'), "program a is not 'one'"),
+            "two sums are balanced": (swap('"cold"', '"one"'), "program b is not 'one'"),
+            "c divides the energy": (swap('"one"', '"hot"'), "program c is not 'hot'"),
+            "d is cold": (swap('"one", "hot"]', '"one", "cold"]'), "program d is not 'cold'"),
+            "three temperatures": (swap('"one", ', ""), "four words"),
+            "lukewarm": (swap('"one"', '"warm"'), "must be one of"),
+            "variances": (swap("np.sqrt([1 / 2, 784 / 2])", "[1 / 2, 784 / 2]",
+                               ".round(2)", ""), "are variances"),
+            "exponent without its half": (swap("[1 / 2, 784 / 2]", "[1, 784]"),
+                                          "½ of the exponent is missing"),
+            "precisions": (swap("[1 / 2, 784 / 2]", "[2, 2 / 784]"),
+                           "This is 1/σ"),
+            "noise of d and b": (swap("[1 / 2, 784 / 2]", "[784 / 2, 1 / 2]"), "exchanged"),
+            "the half comes in twice": (swap("[1 / 2, 784 / 2]", "[1 / 4, 784 / 4]"),
+                                        "comes in twice"),
+            "one noise": (swap("[1 / 2, 784 / 2]", "784 / 2"), "2 results"),
         },
     ),
     "initial-gain": Planted(

@@ -4,7 +4,16 @@ import itertools
 
 import numpy as np
 
-from genmodels.exercises.compare import agree, ask, ask_drawing, compare, need, number, parts
+from genmodels.exercises.compare import (
+    agree,
+    ask,
+    ask_drawing,
+    chosen,
+    compare,
+    need,
+    number,
+    parts,
+)
 from genmodels.exercises.registry import exercise
 
 __all__ = ["adam_epsilon", "hidden_kl_weight", "initial_gain", "keras_to_torch", "same_padding"]
@@ -79,10 +88,10 @@ def keras_to_torch(answer):
 
 
 @exercise(
-    "same-padding", kind="derive", difficulty=2, minutes=15,
-    right="Now ask for which sizes one symmetric `padding` of PyTorch does the same, and try it on "
-          "the 28 and 14 pixels of the chapter's convolutions.")
-def same_padding(answer):
+    "same-padding", kind="derive", difficulty=2, minutes=20,
+    right="Now ask for which sizes one symmetric `padding` of PyTorch does the same. By how many "
+          "pixels would a third layer of stride 2 move the digit?")
+def same_padding(answer, pixels, direction):
     cases = list(itertools.product(range(1, 13), range(1, 8), range(1, 6)))
     table = []
     for size, kernel, stride in cases:
@@ -130,80 +139,118 @@ def same_padding(answer):
                 "All zeros stand at the end.":
                     np.array([(0, fewest(*case)) for case in cases]),
             })
+    direction = chosen(direction, ("up and left", "down and right"), "direction")
+    layers = [moved_by(layers) for layers in (1, 2, 3)]
+    compare(number(pixels, "pixels"), layers[1], what="pixels", mistakes={
+        "That is what the first layer does; the second layer moves its own input, too.": layers[0],
+        "Both layers move their input by one pixel; how many pixels of the image is one of the "
+        "second layer wide?": 2,
+        "How wide is a pixel of the second layer's input, in pixels of the image?": 4,
+        "These are pixels of the last layer's output; asked are those of the image.":
+            layers[1] / 4,
+        "This is three layers.": layers[2],
+        "Give the number without a sign; the direction is the word.": -layers[1],
+    })
+    need(direction == "down and right", "the number of pixels is right, but not the direction: let "
+         "a digit be one white pixel, and write down which window finds it first, and at which "
+         "place, for either padding.")
 
 
-def adam(gradients, style, learning_rate, epsilon, change=""):
-    """Return the weights after each step, the running means written as sums over all steps."""
+def moved_by(layers):
+    """Try by how much a row's pixels move for the other padding to return the same."""
+    rng = np.random.default_rng(0)
+    kernels = rng.normal(size=(layers, 3))
+    row = np.zeros(64)
+    row[30:36] = rng.uniform(1, 2, size=6)
+
+    def network(values, before, after):
+        for kernel in kernels:
+            values = np.pad(values, (before, after))
+            values = np.array([values[i : i + 3] @ kernel for i in range(0, len(values) - 2, 2)])
+        return values
+
+    (found,) = [shift for shift in range(-12, 13)
+                if np.allclose(network(np.roll(row, shift), 0, 1), network(row, 1, 1))]
+    return found
+
+
+def adam(gradients, style, epsilon):
+    """Return the steps at learning rate 1, shape (T, d), the running means written as sums."""
     t = np.arange(1, len(gradients) + 1)[:, None]
     age = t - t.T  # (T, T), of the gradient of a column at the step of a row
     m = np.where(age >= 0, 0.1 * 0.9 ** np.maximum(age, 0), 0) @ gradients
     v = np.where(age >= 0, 0.001 * 0.999 ** np.maximum(age, 0), 0) @ gradients**2
     first, second = 1 - 0.9**t, 1 - 0.999**t
-    if change == "uncorrected":
-        first, second = np.ones_like(first), np.ones_like(second)
-    elif change == "v uncorrected":
-        second = np.ones_like(second)
-    elif change == "m uncorrected":
-        first = np.ones_like(first)
     if style == "keras":
-        epsilon = epsilon / np.sqrt(second)
-    if change == "in the root":
-        steps = m / first / np.sqrt(v / second + epsilon)
-    elif change == "no root":
-        steps = m / first / (v / second + epsilon)
-    else:
-        steps = m / first / (np.sqrt(v / second) + epsilon)
-    if change == "not summed":
-        return -learning_rate * steps
-    return -learning_rate * np.cumsum(steps, axis=0)
+        return -np.sqrt(second) / first * m / (np.sqrt(v) + epsilon)
+    return -m / first / (np.sqrt(v / second) + epsilon)
 
 
 @exercise(
-    "adam-epsilon", kind="build", difficulty=2, minutes=20,
-    right="With an ε of 1e-7 both styles nearly agree for gradients of 1e-3, and not for 1e-6. "
-          "With Keras's ε of 1e-7 in one program and PyTorch's 1e-8 in the other the difference "
-          "is larger still: set both before you compare two training runs.")
-def adam_epsilon(answer):
+    "adam-epsilon", kind="derive", difficulty=2, minutes=20,
+    right="Whether epsilon matters cannot be read off epsilon: it has the unit of a gradient, and "
+          "so of your loss. Print the smallest gradients of a program before you move it.")
+def adam_epsilon(torch_epsilon, changes):
     rng = np.random.default_rng(0)
-    gradients = rng.normal(size=(4, 5)) * [1e-2, 1e-5, 1e-6, 1e-7, 1e-8]
-    for style in ("torch", "keras"):
-        given = (gradients, style, 0.02, 2e-7)
-        other = "keras" if style == "torch" else "torch"
-        got = ask(answer, gradients=gradients, style=style, learning_rate=0.02, epsilon=2e-7)
-        compare(got, adam(*given), what="the weights after each step",
-                tested=f'four gradients of five weights, sizes from 1e-2 to 1e-8, ε = 2e-7, style '
-                       f'"{style}"',
-                mistakes={
-                    "This is the style of the other framework: look at what ε is added to.":
-                        adam(gradients, other, 0.02, 2e-7),
-                    "Neither mean is corrected for its start at zero.":
-                        adam(*given, "uncorrected"),
-                    "The mean of the squares is not corrected for its start at zero.":
-                        adam(*given, "v uncorrected"),
-                    "The mean of the gradients is not corrected for its start at zero.":
-                        adam(*given, "m uncorrected"),
-                    "Here ε stands under the root.": adam(*given, "in the root"),
-                    "The root of the mean square is missing.": adam(*given, "no root"),
-                    "These are the single steps; the weights are their running sum.":
-                        adam(*given, "not summed"),
-                    "The weights go up the gradient: the sign is reversed.": -adam(*given),
-                    "These are the weights after the last step only.": adam(*given)[-1],
-                    "Here ε is missing.": adam(gradients, style, 0.02, 0.0),
-                })
-        for steps, weights, rate, epsilon in ((1, 1, 0.5, 1e-4), (12, 2, 1e-3, 1e-8), (3, 3, 1, 1)):
-            others = rng.normal(size=(steps, weights)) * 100.0 ** rng.uniform(-3, 0, size=weights)
-            compare(ask(answer, gradients=others, style=style, learning_rate=rate,
-                        epsilon=epsilon), adam(others, style, rate, epsilon),
-                    what="the weights after each step",
-                    tested=f"T = {steps}, d = {weights}, η = {rate}, ε = {epsilon}, "
-                           f'style "{style}"')
+    for epsilon, factor in ((2e-7, 1 / 784), (1e-7, 128.0), (1e-3, 1.0)):
+        steps = np.array([1, 2, 3, 10, 100, 2000])
+        got = np.array([number(ask(torch_epsilon, t=int(t), epsilon=epsilon, factor=factor),
+                               "an epsilon") for t in steps])
+        # the epsilon with which PyTorch's step is that of Keras, for gradients of its own size
+        gradients = epsilon / factor * rng.normal(size=(steps[-1], 1))
+        keras = adam(factor * gradients, "keras", epsilon)
+        without, more = adam(gradients, "torch", 0.0), adam(gradients, "torch", epsilon)
+        # 1 / step is linear in epsilon
+        expected = epsilon * ((1 / keras - 1 / without) / (1 / more - 1 / without))[steps - 1, 0]
+        powers, squares = 1 - 0.9**steps, 1 - 0.999**steps
+        compare(got, expected, what="the epsilons", tested=(
+            f"t = 1, 2, 3, 10, 100, 2000, epsilon = {epsilon:g}, factor = {factor:.4g}"),
+            mistakes={
+                "The factor stands on the wrong side: does a larger loss make epsilon more or less "
+                "important?": factor**2 * expected,
+                "The factor is missing: what does it do to m, and what to √v?": factor * expected,
+                "The factor comes in by its square: it multiplies √v, and so does its square v.":
+                    expected / factor,
+                "The root is missing: v is corrected inside it.":
+                    epsilon / factor / squares,
+                "The correction stands on the wrong side: at the start √v is smaller than after "
+                "many steps, and Keras's epsilon matters more.":
+                    epsilon / factor * np.sqrt(squares),
+                "The corrections are missing: the two epsilons are compared with different roots.":
+                    epsilon / factor + 0 * squares,
+                "This is the correction of m; both programs have it in common.":
+                    epsilon / factor / powers,
+                "This is the correction of m, with a root; both programs have it in common.":
+                    epsilon / factor / np.sqrt(powers),
+                "Both corrections are in it; that of m is common to both programs.":
+                    epsilon / factor * powers / np.sqrt(squares),
+                "This is the other way round: Keras's epsilon for one of PyTorch.":
+                    epsilon * factor * np.sqrt(squares),
+            })
+    words = ("objective", "step", "nothing")
+    need(isinstance(changes, list | tuple) and len(changes) == 4,
+         "`changes` must be a list of four words, for a, b, c and d.")
+    changes = [chosen(word, words, f"changes[{i}]") for i, word in enumerate(changes)]
+    gradients = np.geomspace(2e-3, 1, 50)[None]
+    before = adam(gradients, "torch", 1e-8)
+    for name, word, per, style, epsilon in zip("abcd", changes, (784, None, 1, 784), (
+            "torch", "torch", "keras", "keras"), (1e-8, 1e-8, 1e-7, 1e-7)):
+        if per is None:
+            need(word == "objective", f"{name}: write both terms of the loss with their factors. "
+                 "Which factor could you take out of it?")
+            continue
+        need(word != "objective", f"{name}: a factor in front of the whole loss, or another "
+             "optimiser, leaves every minimum of the loss where it is.")
+        change = np.max(np.abs(adam(gradients / per, style, epsilon) / before - 1))
+        need(word == ("step" if change > 0.01 else "nothing"), f"{name} is not {word!r}: compare "
+             "the smallest gradient, in the unit of the loss, with the epsilon at t = 1.")
 
 
 @exercise(
-    "hidden-kl-weight", kind="derive", difficulty=2, minutes=15, identities=("K3", "B3"),
+    "hidden-kl-weight", kind="derive", difficulty=2, minutes=25, identities=("K3", "B3"),
     right="For digits, `mse_loss` as it is by default with a KL summed over the dimensions has "
           "β = 392. Print the β of your own program before you ask why its dimensions die.")
-def hidden_kl_weight(answer):
+def hidden_kl_weight(answer, temperatures, noise_stds):
     reductions = {"sum": np.sum, "mean": np.mean, "example": lambda a: a.sum(axis=1).mean()}
     cases = [(pixels, first, second, *sizes) for sizes in [(7, 12, 5), (3, 10, 4), (1, 4, 9)]
              for pixels in ("bce", "mse") for first in reductions for second in reductions]
@@ -256,6 +303,36 @@ def hidden_kl_weight(answer):
                 'This takes "mean" for "example": a mean over both axes divides by the length of '
                 "the last axis as well.": by(mean_over_examples),
             })
+    words, programs = ("cold", "one", "hot"), {
+        "a": ("bce", "mean", "mean"), "b": ("mse", "sum", "sum"),
+        "c": ("bce", "example", "example"), "d": ("mse", "mean", "example")}
+    betas = {name: from_arrays(*program, 128, 784, 8) for name, program in programs.items()}
+    need(isinstance(temperatures, list | tuple) and len(temperatures) == 4,
+         "`temperatures` must be a list of four words, for a, b, c and d.")
+    hints = {"a": "over how many numbers is each of its means?",
+             "b": "what is −log p of a pixel, if its decoder is N(m, 1)?",
+             "c": "which of the reductions is a sum over the batch, divided by its length?",
+             "d": "what is the mean of 128 × 784 numbers, if the sum is known?"}
+    for i, (name, beta) in enumerate(betas.items()):
+        word = chosen(temperatures[i], words, f"temperatures[{i}]")
+        right = "one" if agree(beta, 1.0) else "cold" if beta < 1 else "hot"
+        need(word == right, f"program {name} is not {word!r}: {hints[name]}")
+    # of the loss' factors: those of a sum of squares and of a KL, for one example
+    rng = np.random.default_rng(2)
+    terms, kl = rng.uniform(1, 2, size=(128, 784)), rng.uniform(1, 2, size=(128, 8))
+    variances = np.array([(reductions[second](kl) / kl.sum()) / (reductions[first](terms)
+                                                                 / terms.sum()) / 2
+                          for _, first, second in (programs["b"], programs["d"])])
+    got = [number(part, "a standard deviation")
+           for part in parts(noise_stds, "σ of b", "σ of d")]
+    compare(got, np.sqrt(variances), what="noise_stds", mistakes={
+        "These are variances.": variances,
+        "Here the ½ of the exponent is missing: −log p has (x − m)²/(2σ²) for each pixel.":
+            np.sqrt(2 * variances),
+        "The ½ of the exponent comes in twice.": np.sqrt(variances / 2),
+        "This is 1/σ: a large noise makes the squares count less.": 1 / np.sqrt(variances),
+        "The two programs are exchanged.": np.sqrt(variances[::-1]),
+    })
 
 
 @exercise(
