@@ -421,7 +421,8 @@ def test_power_of_the_frechet_floor_is_granted_five_standard_errors(monkeypatch)
                                         rng.normal(size=(n, digits.FEATURES)))
                          for _ in range(pairs)])
 
-    digits.frechet_floor(lambda n, rng: drawn(n, rng, digits.PAIRS), -1.0)
+    digits.frechet_floor(lambda n, rng: drawn(n, rng, digits.PAIRS), -1.0,
+                         ["not decided", "A", "B"], "copies")
     rng = np.random.default_rng(0)
     floors = {}
     for n in (50, 800):  # the middle one of three at equal distances has no part in a slope

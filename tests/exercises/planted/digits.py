@@ -235,6 +235,8 @@ print("measured         ", floors.round(4))
 print("to lowest order  ",
       ((2 * num_features + num_features * (num_features + 1) / 2) / sizes).round(4))
 print(f"power {power:.3f}")
+nearer = ["not decided", "A", "B"]
+below = "copies"
 """,
         right=[
             """
@@ -246,6 +248,14 @@ generator = np.random.default_rng(11)
 for n in sizes:
     floors.append(sum(distances(n, generator)) / num_pairs)
 power = np.log(floors[2] / floors[0]) / np.log(sizes[2] / sizes[0])
+above = {50: floors[0], 800: floors[2]}
+scatter = distances(50, generator)
+error = np.std(scatter) / 10**0.5
+nearer = []
+for n_of_a, n_of_b in [(50, 50), (50, 800), (800, 50)]:
+    difference = (1.2 - above[n_of_a]) - (1.1 - above[n_of_b])
+    nearer.append("not decided" if abs(difference) < 3 * error else "AB"[int(difference > 0)])
+below = "copies" if 0.05 < 0.4 * min(scatter) else "chance"
 """,
             """
 import torch
@@ -259,6 +269,7 @@ def distances(n, rng):
     return found
 floors = [float(sum(distances(int(n), rng))) for n in sizes]
 power = torch.tensor(np.polyfit(np.log10(sizes), np.log10(floors), 1)[0])
+nearer, below = ("not decided", "A", "B"), "copies"
 """,
         ],
         wrong={
@@ -277,6 +288,7 @@ def distances(n, rng):
     return np.array([frechet_distance(rng.normal(size=(n, num_features)), fixed)
                      for _ in range(num_pairs)])
 power = -1.0
+nearer, below = ["not decided", "A", "B"], "copies"
 """, None),
             "one set in all pairs, drawn later": ("""
 def distances(n, rng):
@@ -285,12 +297,14 @@ def distances(n, rng):
     return np.array([frechet_distance(rng.normal(size=(n, num_features)), fixed)
                      for _ in range(num_pairs)])
 power = -1.0
+nearer, below = ["not decided", "A", "B"], "copies"
 """, "a set used in more than one pair"),
             "the same set": ("""
 def distances(n, rng):
     sets = [rng.normal(size=(n, num_features)) for _ in range(num_pairs)]
     return np.array([frechet_distance(one, one) for one in sets])
 power = -1.0
+nearer, below = ["not decided", "A", "B"], "copies"
 """, "the two sets of a pair are the same"),
             "one large set": ("""
 def distances(n, rng):
@@ -298,6 +312,7 @@ def distances(n, rng):
     return np.array([frechet_distance(rng.normal(size=(n, num_features)), large)
                      for _ in range(num_pairs)])
 power = -1.0
+nearer, below = ["not decided", "A", "B"], "copies"
 """, None),
             "as many images in all": (swap("rng.normal(size=(n, num",
                                            "rng.normal(size=(n // 2, num"), None),
@@ -310,6 +325,7 @@ def distances(n, rng):
                                       again.normal(size=(n, num_features))))
     return np.array(found)
 power = -1.0
+nearer, below = ["not decided", "A", "B"], "copies"
 """, "exactly the same distance"),
             "own generator": ("""
 def distances(n, rng):
@@ -317,8 +333,22 @@ def distances(n, rng):
                                       np.random.normal(size=(n, num_features)))
                      for _ in range(num_pairs)])
 power = -1.0
+nearer, below = ["not decided", "A", "B"], "copies"
 """, "is where it was before"),
             "one feature too few": (swap("num_features", "(num_features - 1)"), None),
+            "smaller numbers": (swap('["not decided", "A", "B"]', '["B", "B", "B"]'),
+                                "look again at report 1"),
+            "report 1 as printed": (swap('["not decided", "A"', '["B", "A"'), "means of ten"),
+            "all undecided": (swap('["not decided", "A", "B"]', '["not decided"] * 3'),
+                              "report 2 and report 3: which distance"),
+            "floors exchanged": (swap('"A", "B"', '"B", "A"'),
+                                 "report 2 and report 3: which distance"),
+            "report 3 only": (swap('"A", "B"', '"A", "A"'), "report 3: which distance"),
+            "no such model": (swap('"A", "B"', '"A", "C"'), "must be one of"),
+            "one word": (swap('["not decided", "A", "B"]', '"not decided"'), "must be three words"),
+            "better than real": (swap('"copies"', '"a better model"'), "best model of all"),
+            "chance": (swap('"copies"', '"chance"'), "the smallest of your distances"),
+            "no reason": (swap('"copies"', '"memory"'), "must be one of"),
             "fewer pairs": (swap("range(num_pairs)", "range(num_pairs // 2)"), "shape"),
             "not measured": (swap("return np.array", "return 88 / n; np.array"), None),
         },

@@ -80,6 +80,14 @@ def mean_over_data(batch_means, batch_sizes):
 def minibatch_variance(values, batch_size):
     left_out = 1 - batch_size / len(values)
     return np.var(values, ddof=1) / batch_size * left_out
+
+
+def step_variance(values, within, batch_size, num_samples):
+    noise = np.mean(within) / (batch_size * num_samples)
+    return minibatch_variance(values, batch_size) + noise
+
+
+best = "64 x 1"
 """,
         right=[
             """
@@ -89,6 +97,15 @@ def mean_over_data(batch_means, batch_sizes):
 def minibatch_variance(values, batch_size):
     N = len(values)
     return np.mean((values - np.mean(values)) ** 2) / batch_size * (N - batch_size) / (N - 1)
+
+def step_variance(values, within, batch_size, num_samples):
+    N = len(values)
+    one = np.sum((values - np.mean(values)) ** 2) / (N - 1) + np.mean(within) / num_samples
+    return one / batch_size - np.var(values) / (N - 1)
+
+ways = {f"{B} x {64 // B}": step_variance(rng.normal(size=1000), np.full(1000, 0.01), B, 64 // B)
+        for B in (64, 16, 4)}
+best = min(ways, key=ways.get)
 """,
             """
 import torch
@@ -101,6 +118,12 @@ def mean_over_data(batch_means, batch_sizes):
 def minibatch_variance(values, batch_size):
     values = torch.as_tensor(values).float()
     return values.var() * (1 / batch_size - 1 / len(values))
+
+def step_variance(values, within, batch_size, num_samples):
+    within = torch.as_tensor(within).float()
+    return minibatch_variance(values, batch_size) + within.mean() / batch_size / num_samples
+
+best = "64 x 1"
 """,
         ],
         wrong={
@@ -126,6 +149,34 @@ def minibatch_variance(values, batch_size):
                          "it must fall with B"),
             "sum over the batch": (swap("/ batch_size * left_out", "* batch_size * left_out"),
                                    "sum over the batch"),
+            "no samples": (swap(" + noise", ""), "noise of the samples is missing"),
+            "no examples": (swap("return minibatch_variance(values, batch_size) + noise",
+                                 "return noise"), "noise of the examples is missing"),
+            "samples once a batch": (swap("(batch_size * num_samples)", "num_samples"),
+                                     "averages over B"),
+            "one sample": (swap("(batch_size * num_samples)", "batch_size"), "that of S = 1"),
+            "a single sample": (swap(" / (batch_size * num_samples)", ""),
+                                "that of a single sample"),
+            "examples divided by S": (swap("values, batch_size) + noise",
+                                           "values, batch_size) / num_samples + noise"),
+                                      "do not bring others"),
+            "samples vanish": (swap("+ noise", "+ noise * (1 - batch_size / len(values))"),
+                               "does not vanish"),
+            "sum of within": (swap("np.mean(within)", "np.sum(within)"), "are added up"),
+            "within squared": (swap("np.mean(within)", "np.mean(within**2)"),
+                               "for a standard deviation"),
+            "deviations added": (swap("return minibatch_variance(values, batch_size) + noise",
+                                      "return (minibatch_variance(values, batch_size) ** 0.5"
+                                      " + noise**0.5) ** 2"), "do not add up"),
+            "root of the sum": (swap("values, batch_size) + noise",
+                                     "values, batch_size) + noise) ** 0.5",
+                                     "return minibatch", "return (minibatch"),
+                                "standard deviation, not its square"),
+            "covariance of the samples": (swap("+ noise", "- noise"), None),
+            "it depends": (swap('"64 x 1"', '"it depends"'), "Which of the two parts"),
+            "few examples": (swap('"64 x 1"', '"4 x 16"'), "call the third"),
+            "some of both": (swap('"64 x 1"', '"16 x 4"'), "call the third"),
+            "no choice": (swap('"64 x 1"', "64"), "must be one of"),
             "off by one": (swap("batch_size / len(values)", "(batch_size - 1) / (len(values) - 1)"),
                            None),
         },

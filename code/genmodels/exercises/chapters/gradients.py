@@ -11,6 +11,7 @@ from genmodels.exercises.compare import (
     NotYet,
     array,
     ask,
+    chosen,
     compare,
     need,
     number,
@@ -95,10 +96,11 @@ def entropy_of(m):
 
 
 @exercise(
-    "minibatch-noise", kind="derive", difficulty=2, minutes=20, identities=("G2",),
+    "minibatch-noise", kind="derive", difficulty=2, minutes=25, identities=("G2",),
     right="The first belongs in every evaluation of a test set in a fixed order. By the "
-          "second, four times a small batch halves the noise, at four times the cost of a step.")
-def minibatch_noise(mean_over_data, minibatch_variance):
+          "third, a given number of samples is best spent on as many examples. If the encoder "
+          "costs as much as ten samples, how does the best S grow with w_n?")
+def minibatch_noise(mean_over_data, minibatch_variance, step_variance, best):
     rng = np.random.default_rng(1)
     values, sizes = rng.normal(-90, 8, size=11), np.array([4, 4, 3])
     batches = np.split(values, [4, 8])
@@ -130,8 +132,8 @@ def minibatch_noise(mean_over_data, minibatch_variance):
 
     for size, batch_size in ((7, 3), (7, 5), (7, 1), (10, 4), (4, 2), (7, 7), (2, 2)):
         values = rng.normal(-3, 2, size=size)
-        chosen = itertools.combinations(range(size), batch_size)  # all batches, equally likely
-        every = np.array([values[list(batch)].mean() for batch in chosen])
+        batches = itertools.combinations(range(size), batch_size)  # all are equally likely
+        every = np.array([values[list(batch)].mean() for batch in batches])
         sample, population = np.var(values, ddof=1), np.var(values)
         got = ask(minibatch_variance, values=values, batch_size=batch_size)
         tested = f"N = {size}, B = {batch_size}"
@@ -143,7 +145,7 @@ def minibatch_noise(mean_over_data, minibatch_variance):
                 mistakes={
                     "This is the variance of a mean of independent draws: without replacement it "
                     "is smaller.": population / batch_size,
-                    "This is S²/B: it lacks the factor that becomes 0 for B = N.":
+                    "This lacks the factor that becomes 0 for B = N.":
                         sample / batch_size,
                     "The sum of squares is divided by N here; this factor goes with N − 1.":
                         population / batch_size * (1 - batch_size / size),
@@ -158,6 +160,43 @@ def minibatch_noise(mean_over_data, minibatch_variance):
                         np.var(every) / batch_size,
                     "This is the variance of the examples, not of the mean of a batch.": sample,
                 })
+
+    for size, batch_size, num_samples in ((7, 3, 5), (6, 4, 2), (5, 1, 3), (5, 5, 4), (8, 3, 1)):
+        values, within = rng.normal(-3, 2, size=size), rng.gamma(2.0, 3.0, size=size)
+        batches = [list(each) for each in itertools.combinations(range(size), batch_size)]
+        means = np.array([values[batch].mean() for batch in batches])
+        added = np.array([within[batch].sum() / num_samples / batch_size**2
+                          for batch in batches])  # by the samples, in each batch
+        examples, samples = np.var(means), added.mean()  # the law of total variance
+        whole = examples + samples
+        left_out = 1 - batch_size / size
+        got = ask(step_variance, values=values, within=within, batch_size=batch_size,
+                  num_samples=num_samples)
+        compare(got, whole, what="the variance of a step",
+                tested=f"N = {size}, B = {batch_size}, S = {num_samples}", mistakes={
+                    "The noise of the samples is missing.": examples,
+                    "The noise of the examples is missing.": samples,
+                    "This has the noise of the S samples of one example; a batch averages over B "
+                    "examples.": examples + samples * batch_size,
+                    "The noise of the samples is that of S = 1.": examples + samples * num_samples,
+                    "The noise of the samples is that of a single sample.":
+                        examples + samples * batch_size * num_samples,
+                    "S divides the noise of the examples, too: more samples of the same examples "
+                    "do not bring others.": examples / num_samples + samples,
+                    "The noise of the samples does not vanish for B = N, as that of the choice of "
+                    "examples does.": examples + samples * left_out,
+                    "The w_n are added up; a batch has their mean.": examples + samples * size,
+                    "This takes w_n for a standard deviation; it is a variance.":
+                        examples + np.mean(within**2) / (batch_size * num_samples),
+                    "Standard deviations do not add up, variances do.":
+                        (np.sqrt(examples) + np.sqrt(samples)) ** 2,
+                    "This is the standard deviation, not its square.": np.sqrt(whole),
+                })
+    names = ("64 x 1", "16 x 4", "4 x 16", "it depends")
+    need(chosen(best, names, "best") != names[3], "your functions are right. Which of the two "
+         "parts of the variance differs among 64 x 1, 16 x 4 and 4 x 16?")
+    need(best == names[0], "your functions are right; call the third for the three ways to spend "
+         "64 samples.")
 
 
 @exercise(
