@@ -66,6 +66,8 @@ REASONS: dict[tuple[str, str], str] = {
         "no term depends on the units, whatever its factor; cells 19 and 21 refuse it",
     ("kl_divergence", "line 1: -1 -> 1"): "the identity holds at any log_var",
     ("kl_divergence", "np.mean(samples < 0) > 0.05"): "fails when the first mean is 5.5",
+    ("kl_divergence", "np.argmin(kl) == np.argmax(log_likelihood)"):
+        "follows from the equality before it, which fails first",
     ("kl_divergence", "gaussian_kl(*wide, *narrow) >"): "fails when wide and narrow are exchanged",
     ("kl_divergence", "beyond['wide'] > 0.5"): "fails when wide has the standard deviation 2",
     ("kl_divergence", "min(seeking['right'][2]"): "fails when the weight of the left mode is 0.4",
@@ -78,9 +80,10 @@ REASONS: dict[tuple[str, str], str] = {
     ("latent_variables", "width < 0.25"): "fails when the noise has the standard deviation 0.9",
     ("latent_variables", "_log_det(factor) - squared"):
         "all quadratic forms change their sign, on both sides; cell 13 refuses it",
-    ("latent_variables", "measured[-1] < exact"): "fails when sem becomes std",
+    ("latent_variables", "max(measured) <= 1"): "fails when sem becomes std",
     ("latent_variables", "closed_form >= bound"): "fails for the reversed divergence",
-    ("elbo", "2 * q_cov - posterior_cov"): "fails when the encoder's variances are 0.2",
+    ("elbo", "np.linalg.eigvalsh(posterior_cov) < 4 / 3"):
+        "fails when the encoder's variances are 0.2",
     ("elbo", "* np.eye(k)"): "the identities hold for any Q",
     ("elbo", "9 * post_cov"): "the average is known for any width",
     ("elbo", "cell 20: gaussian.kl_divergence: trace + quadratic - k"):
@@ -95,10 +98,28 @@ REASONS: dict[tuple[str, str], str] = {
         "a constant of log p(x) and of the ELBO; in f it leaves the mean of the estimates alone",
     ("gradients", "gaussian._log_det: np.sum"):
         "a constant of f leaves the mean of the estimates alone",
+    ("gradients", "cell 37: gaussian._log_det: np.log"):
+        "a constant of f, the same for both k, moves the noise of both alike",
+    ("gradients", "gaussian.log_density: np.log"):
+        "a constant of log p(x) and of the ELBO; in f it leaves the mean of the estimates alone",
+    ("gradients", "cell 37: cell, line 9: np.log"): "the claim holds for other widths of Q, too",
+    ("gradients", "cell 37: cell, line 10: np.mean"): "a factor that the ratio cancels",
+    ("gradients", "cell 37: reparameterised_gradients"):
+        "the assert looks at (G4) alone; cell 34 refuses it",
+    ("gradients", "cell 37: gaussian.log_density: np.sum"):
+        "with another f the noise grows, too; cell 28 refuses it",
+    ("gradients", "cell 37: linear_gaussian.LinearGaussian.log_likelihood"):
+        "with another f the noise grows, too; cell 28 refuses it",
+    ("gradients", "cell 38: cell, line 13: index"):
+        "the two columns drawn for k = 2 are almost orthogonal: the noise of (G5) is that of k = 1",
+    ("gradients", "cell 38: cell, line 19: index"):
+        "the claim also holds from half a standard deviation on",
+    ("gradients", "learning_rate * (slope - mean).T -> "):
+        "the step, not the objective that the cell compares; cell 42 refuses it",
+    ("gradients", "cell 40: cell, line 19: np.mean"):
+        "a step of log_var 32 times as long, which arrives, too",
     ("gradients", "linear_gaussian.LinearGaussian.elbo_gradients: "):
         "moves the gradient in q_log_var, which cell 25 compares with differences",
-    ("gradients", "cell 37: cell, line 18: index"):
-        "the claim also holds from half a standard deviation on",
     ("gradients", "num_steps // 3: 3 -> 6"): "another start of the mean",
     ("gradients", "elbos['sample'] + 1"): "fails when both runs draw by sample()",
     ("gradients", "found.x[:2], best_mean"): "fails when kl_divergence adds the means",
@@ -116,7 +137,6 @@ REASONS: dict[tuple[str, str], str] = {
     ("vae_torch", "num_encoder =="): "fails when there are 500 hidden units",
     ("vae_torch", "num_decoder =="): "fails when the decoder returns 785 numbers",
     ("vae_torch", "constant > 0.9 *"): "fails when the constant is half or twice as large",
-    ("vae_torch", "mean - torch.exp(log_var / 2) *"): NOISE,
     ("vae_torch", "kl_per_dimension.max() > 5 *"): "not at the quick budget",
     ("vae_torch", "change[kl_per_dimension.argmin()]"): "not at the quick budget",
     ("vae_keras", "np.allclose(ours, reference"): "fails when softplus is added",
@@ -124,6 +144,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("vae_keras", "history['log_likelihood'][-1] >"): "not at the quick budget",
     ("vae_keras", "min(history['kl'])"): "not at the quick budget",
     ("vae_keras", "0.25 < agreement"): "not at the quick budget",
+    ("vae_keras", "share.min() > 0.1"): QUICK,
     ("vae_keras", "curved.min() >= 0"): "fails when the images are logits",
     ("vae_keras", "np.mean(flat_error - curved_error)"): "not at the quick budget",
     ("vae_keras", "np.max(larger / smaller)"): "not at the quick budget",
@@ -143,14 +164,20 @@ REASONS: dict[tuple[str, str], str] = {
         "fails when the gradients are multiplied by the scale",
     ("two_frameworks", "np.array_equal(in_keras, [2, 4, 6])"):
         "fails when PyTorch's layer pads nothing",
-    ("two_frameworks", "equal_epsilon[name][0, -1] > 10"): "not at the quick budget",
+    ("two_frameworks", "equal[-1] > "): QUICK,
+    ("two_frameworks", "own[-1] / equal[-1] < "): QUICK,
     ("two_frameworks", "equal_epsilon[name][0, 0] <"): "fails when the two results are exchanged",
     ("two_frameworks", "losses[-1] < weights[-1]"): "fails when losses and weights are exchanged",
     ("two_frameworks", "np.subtract(moved, final['end'])"): "fails when the two are exchanged",
     ("two_frameworks", "0.8 / weight.size"): "a part of the tolerance",
     ("two_frameworks", "apart[0] > 5 and"): "not at the quick budget",
-    ("two_frameworks", "total > after.mean() +"): "not at the quick budget",
-    ("two_frameworks", "kl.mean() < 0.01 and"):
+    ("two_frameworks", "worse.mean() > 5"): QUICK,
+    ("two_frameworks", "(signals['PyTorch'][name] < "): "fails when both start from Keras' weights",
+    ("two_frameworks", "cell 45: cell, line 8: output.detach().square().mean -> "):
+        "sums over layers of one width have the ratios of the means",
+    ("two_frameworks", "cell 45: vae_torch.VAE.forward"):
+        "the ratio of the two KLs stays below its bound; cell 21 refuses it",
+    ("two_frameworks", "kls[0] > 1 and kls[1] < 0.01"):
         "not at the quick budget, at which nothing is trained long enough",
     ("two_frameworks", "conversion._keras_weights: index"):
         "leaves out a layer whose weights the cell does not look at; cell 14 refuses it",
@@ -166,7 +193,14 @@ REASONS: dict[tuple[str, str], str] = {
     ("collapse", "shares['warm-up'].min()"): "not at the quick budget",
     ("collapse", "shares[name].min() >"): "not at the quick budget",
     ("collapse", "shares['constant'][-1] >"): "not at the quick budget",
+    ("collapse", "gains['KL annealing'].mean() <"): QUICK,
     ("elbo", "cell 10: cell, line 1: 0.2 * np.eye"): "the width of the mixture on both sides",
+    ("digits", "cell 14: denoising.denoiser"):
+        "the same function of the outputs of both networks; the unit tests have it",
+    ("digits", "cell 16: denoising.draw_noise"):
+        "the same levels on both sides; the unit tests have their range",
+    ("digits", "cell 21: denoising.denoiser"):
+        "the classifier's answers for one zero at these levels stay; cell 22 refuses it",
     ("digits", "cell 30: diffusion._signal_and_noise"):
         "nothing is random but the start, whatever the noise; parameterisations, 3, asserts it",
     ("digits", "np.array_equal(again, rows[1])"): "fails when again has 20 steps",
@@ -192,6 +226,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("bounds", "torch.equal(again, black_or_white)"): "fails for another seed",
     ("bounds", "num_digits < 100 or"): QUICK,
     ("bounds", "distance[name]"): QUICK,
+    ("bounds", "(narrowest < 0.5).all()"): "fails for the largest variance of each digit",
     ("bounds", "distance['vae-1']"): QUICK,
     ("bounds", "curve['vae-1'][1] > "): "fails when vae-1 and iwae-50 are exchanged",
     ("bounds", "curve['vae-1'][5000] < "): "fails when vae-1 and iwae-50 are exchanged",
@@ -202,11 +237,9 @@ REASONS: dict[tuple[str, str], str] = {
         "the gradient is that of whatever is summed; cell 21 refuses it",
     ("bounds", "cell 25: gaussian._log_det"):
         "a constant of log w, which its normalisation cancels",
-    ("comparing", "num_digits > 100 else"): QUICK,
     ("comparing", "num_digits < 100 or"): QUICK,
     ("comparing", "num_steps < 1000 or"): QUICK,
     ("comparing", "(cost - floor).mean()"): "fails when the entropy is doubled",
-    ("comparing", "floor.mean() / cost.mean()"): "fails when a part of the entropy is left out",
     ("comparing", "np.diff(shares) > 0.005"): "fails for the models in reverse order",
     ("comparing", "log_normaliser: safe"): "the order of the figures stays; cell 4 refuses it",
     ("comparing", "cell 28: coverage: axis"): "the error is checked in cell 20, which refuses it",
@@ -226,32 +259,35 @@ REASONS: dict[tuple[str, str], str] = {
     ("conditional", "gain.mean() - np.log(10)"): QUICK,
     ("conditional", "learning.mean() > gain"): QUICK,
     ("conditional", "loss.mean() - 5 * sem(loss)"): QUICK,
-    ("conditional", "(by_regression - wrong).mean()"): QUICK,
-    ("conditional", "np.all(worth < np.log(10)"): "fails when log 10 is subtracted twice",
     ("conditional", "np.all(narrowing > 0)"): "fails when S and C are exchanged",
     ("conditional", "random_gaussian: "): "(B4) and (B5) hold for any Q",
-    ("conditional", "random_case: "): "any Q will do",
-    ("conditional", "cell, line 2: -1.0 -> 1.0"): "any x will do",
-    ("conditional", "5 * sem(products, axis=0)"): "a part of the tolerance",
     ("conditional", "gaussian.log_density: -0.5"):
-        "a factor of all logarithms on both sides; cell 56 refuses it",
+        "a factor of all logarithms on both sides; cell 55 refuses it",
     ("conditional", "gaussian.log_density: k * np.log"):
-        "a constant on both sides; cell 56 refuses it",
-    ("conditional", "gaussian.log_density: np.log"):
-        "a constant of the components of y on both sides; cell 56 refuses it",
+        "a constant on both sides, or of the energy; cell 55 refuses it",
     ("conditional", "gaussian.log_density: 2 * np.pi"):
-        "a constant of the energy; cell 56 refuses it",
-    ("conditional", "gaussian.kl_divergence: 0.5"):
-        "a factor in both coordinates; cell 56 refuses it",
-    ("conditional", "mean + grid @"): "the grid of nodes and weights is symmetric",
+        "a constant on both sides; cell 55 refuses it",
+    ("conditional", "cell 49: gaussian.log_density: x - mean"):
+        "both sides are those at −y; cell 11 refuses it",
+    ("conditional", "cell 53: evidence: "):
+        "draws another y, for which the shifts agree, too; cell 57 refuses it",
+    ("conditional", "cell 53: gaussian._log_det"):
+        "a constant of the energy; cell 55 refuses it",
+    ("conditional", "cell 57: gauss_hermite"):
+        "the weights have another sum, on both sides; cell 55 refuses it",
+    ("conditional", "cell 57: gaussian.kl_divergence"):
+        "the same whitened matrix in both coordinates; cell 55 refuses it",
+    ("conditional", "np.allclose(importance_weighted_bound(again)"):
+        "fails when the bounds of the next class are taken",
+    ("conditional", "np.allclose(shift_before"): "fails when the push itself is added",
     ("conditional", "cell 25: cell, line 1: index"): "one example more, which is not looked at",
     ("conditional", "log_weights: "):
         "the same weights on both sides; the grid of cell 25 refuses it",
-    ("conditional", "cell 42: bounds.importance_weighted_bound"):
+    ("conditional", "cell 41: elbo_terms"): "the identity of the differences holds for any bounds",
+    ("conditional", "cell 41: bounds.importance_weighted_bound"):
         "the identity of the differences holds for any bounds",
     ("conditional", ".argmax -> "): QUICK,
-    ("conditional", "cell, line 7: log_likelihood - kl"): QUICK,
-    ("conditional", "cell 75: elbo_terms"): QUICK,
+    ("conditional", "cell 74: elbo_terms"): QUICK,
     ("conditional", "label_elbo - by_keras"): QUICK,
     ("hierarchical", "diffusion.NoiseSchedule.cosine"): SCHEDULE,
     ("hierarchical", "diffusion.linear_log_alpha_bar"): SCHEDULE,
@@ -277,11 +313,13 @@ REASONS: dict[tuple[str, str], str] = {
         "(H1) and (D3) agree for every decoder; cell 50 asserts this one",
     ("hierarchical", "abs(z.mean(axis=1))"): "fails when simulate forgets the root of α",
     ("hierarchical", "abs(z.var(axis=1) - 1)"): "fails when simulate forgets a root",
+    ("hierarchical", "at_one[1] == 0 and"): "fails when the step is that from t = 2",
+    ("hierarchical", "cell 43: simulate: np.sqrt"):
+        "one nat a step, too, when the drift has α for its root; cell 41 refuses it",
     ("hierarchical", "cell 42: cell, line 10: axis"): "the error of the mean grows as much",
     ("hierarchical", "cell 42: both_groupings"): "variances do not see a sign; cell 41 refuses it",
     ("hierarchical", "mixture.GaussianMixture._log_joint"):
         "an additional step costs 1 nat with every smooth denoiser",
-    ("hierarchical", "cell 44: step_back"): "the same decoder on both sides; cell 30 refuses it",
     ("hierarchical", "diffusion.NoiseSchedule.num_steps"):
         "a schedule of one step less; cell 20 raises with this change",
     ("hierarchical", "cell 53: gap_shares"):
@@ -302,8 +340,6 @@ REASONS: dict[tuple[str, str], str] = {
         "fails when elbo_terms computes the prior's term from the estimate of x_0",
     ("hierarchical", "gaussian_data: "): "the changes of the terms hold for all data",
     ("parameterisations", "data.denoiser(np.array([[-1.0], [1.0]]), 0.05)"): "fails at α̅ = 0.95",
-    ("parameterisations", "min(first['x0'] / last['x0']"):
-        "fails when the first and the last step are exchanged",
     ("parameterisations", "np.abs(elbo / width - 0.5)"): "fails when the weights are doubled",
     ("parameterisations", "cell 10: cell, line 1: -1.0"): "(D4) holds for all data",
     ("parameterisations", "x0 - tweedie -> x0 + tweedie"):
@@ -334,20 +370,22 @@ REASONS: dict[tuple[str, str], str] = {
         "leaves out the last terms, less than a standard error; cell 16 raises with this change",
     ("parameterisations", "np.all(np.diff(first) < 0)"):
         "fails when the ends are minimised for an exact denoiser, or have a wrong sign",
+    ("parameterisations", "np.all(of_ends[:, 0] < 0)"): "fails when the denoiser is off by 0.05",
+    ("parameterisations", "cell 14: targets: s * noise"):
+        "errors of infinite variance have a wide tolerance; cell 10 refuses it",
     ("samplers", "np.abs(slopes[0]) < 1e-09"): "fails when objectives adds the score",
     ("samplers", "magnet[log_snrs < critical - 0.1]"): "fails after 20 steps of the iteration",
     ("samplers", "abs(ode - forward) > 6"): "fails when the SDE stands for the ODE",
     ("samplers", "cost['ode'] < 0.2"): "fails when the calls are not counted from 0",
     ("samplers", "cost['ode'] < 2 * cost"): "fails when langevin takes 10 steps",
     ("samplers", "barriers[2] - barriers[1]"): "within the counting error of the quick budget",
-    ("conditional", "samples[1].mean(axis=0) - wrong[0]"):
-        "fails when the mistaken mean leaves out U x",
-    ("conditional", "products.mean(axis=0) - expected"): "fails when the covariances are exchanged",
     ("hierarchical", "gaps['uniform'][-1] < np"): "fails when the gaps are not divided by d",
     ("samplers", "cell 2: cell, line 17"): "another mean of the second component",
     ("samplers", "cell 7: mixture.GaussianMixture.responsibilities"):
         "the same denoiser on both sides; cell 5 refuses it",
-    ("samplers", "cell 21: cell, line 6: 0.1"): "a common factor of the rates, which cancels",
+    ("samplers", "cell 41: cell, line 8: np.max"): "the least difference falls as 1/T, too",
+    ("samplers", "cell 41: mixture.GaussianMixture._log_joint: ((x"):
+        "the score of another mixture, on both sides; cell 3 refuses it",
     ("samplers", "alpha_bar * self.covs"): "another mixture, for which the equation holds, too",
     ("samplers", "again - other"): "the data have mean 0: the sum has the same mean square",
     ("samplers", "solve_sde"): "too little for 500 pairs; cell 34 refuses it",
@@ -358,8 +396,9 @@ REASONS: dict[tuple[str, str], str] = {
     ("likelihood_guidance", "(estimates[0] - estimates[0].mean()) ** 2"): "a part of the tolerance",
     ("likelihood_guidance", "diffusion.linear_log_alpha_bar"): "holds for every schedule",
     ("likelihood_guidance", "found.pvalue"): QUICK,
-    ("likelihood_guidance", "np.all(np.diff(x) > 0)"): "fails when the starts are squared",
     ("likelihood_guidance", "low[0.0] < 0.1"): "fails when weight 0 is told the label",
+    ("likelihood_guidance", "np.all(np.diff(x) > 0)"): "fails when the starts are squared",
+    ("likelihood_guidance", "mixture.GaussianMixture.sample: self.means[component] +"): NOISE,
     ("likelihood_guidance", "abs(few.var() - std[0] ** 2)"): "fails when std is the variance",
 }
 
