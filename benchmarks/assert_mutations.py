@@ -189,7 +189,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("collapse", "medians[0, name][2] > 0.5"): "fails when the digits are random pixels",
     ("collapse", "medians[50, name][3] > 0"): "not at the quick budget, which has no step 50",
     ("collapse", "gains[name].mean() >"): "not at the quick budget",
-    ("collapse", "deaths[name].sum() <= 1"): "not at the quick budget",
+    ("collapse", "deaths[name].sum() <= most"): "not at the quick budget",
     ("collapse", "max(gains, key="): "not at the quick budget",
     ("collapse", "shares['warm-up'].min()"): "not at the quick budget",
     ("collapse", "shares[name].min() >"): "not at the quick budget",
