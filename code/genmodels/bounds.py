@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
+from genmodels.monte_carlo import effective_sample_size
 from genmodels.validate import Array, finite_array
 
 __all__ = ["effective_sample_size", "elbo", "importance_weighted_bound"]
@@ -64,27 +65,6 @@ def importance_weighted_bound(log_weights: ArrayLike, num_samples: int | None = 
         raise ValueError(f"num_samples must be a divisor of the {S} samples, at least 1, got {K}")
     groups = log_weights.reshape(n, S // K, K)
     return np.mean(np.asarray(logsumexp(groups, axis=2)) - math.log(K), axis=1)
-
-
-def effective_sample_size(log_weights: ArrayLike) -> Array:
-    """Return (Σ_s w_s)² / Σ_s w_s², from 1 (one weight is everything) to S (all are equal).
-
-    Args:
-        log_weights: shape (n, S), nats.
-
-    Returns:
-        One number of samples for each x, shape (n,).
-
-    Raises:
-        TypeError: if ``log_weights`` does not hold real numbers.
-        ValueError: if it is not of shape (n, S), is empty, or holds NaN or infinity.
-
-    Source: Kong, Liu and Wong (1994).
-    """
-    log_weights = _checked(log_weights)
-    log_sum, log_sum_of_squares = (np.asarray(logsumexp(power * log_weights, axis=1))
-                                   for power in (1, 2))
-    return np.exp(2 * log_sum - log_sum_of_squares)
 
 
 def _checked(log_weights: ArrayLike) -> Array:

@@ -18,6 +18,7 @@ import genmodels
 ROOT = Path(genmodels.__file__).parent
 FLOORS = [
     {"validate"},
+    {"monte_carlo"},
     {"exact", "datasets", "plotting", "budget"},
     {"diffusion", "bounds", "sample_quality"},
     {"training"},
@@ -80,6 +81,8 @@ def test_imports_run_downwards_only():
     ("genmodels.exact.gaussian", "from genmodels.validate import Array", True),
     ("genmodels.exact.gaussian", "from genmodels.exact import mixture", True),
     ("genmodels.exact.gaussian", "from genmodels import diffusion", False),
+    ("genmodels.exact.lattice", "from genmodels.monte_carlo import jackknife", True),
+    ("genmodels.monte_carlo", "from genmodels.exact import gaussian", False),
     ("genmodels.exact.gaussian", "from genmodels.plotting import samples", False),
     ("genmodels.diffusion", "from genmodels.bounds import elbo", False),
     ("genmodels.training.steps", "import genmodels.models.vae_torch", False),
