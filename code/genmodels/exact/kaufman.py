@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ellipkm1, logsumexp
+from scipy.special import ellipkm1
 
 from genmodels.validate import Array, check_positive_int
 
@@ -70,31 +70,9 @@ def _kaufman(size: int, temperature: float) -> _Kaufman:
     k, cosh = math.sinh(2 * K), math.cosh(2 * K)
     # γ_l is the same for k and 1/k. With u, the smaller of the two, u e^{γ_l} is finite for all K.
     high = k <= 1  # at or above T_c
-    u, du, d2u = (k, 2 * cosh, 4 * k) if high else (1 / k, -2 * cosh / k**2, 4 / k + 8 / k**3)
-
-    def products(modes: NDArray[np.int64]) -> tuple[Array, Array]:
-        """Σ_l log(u^{L/2} 2 cosh(Lγ_l/2)), the same for sinh, each with two derivatives, (3,)."""
-        angle = np.pi * modes / size
-        gap = (1 - u) ** 2 + 2 * u * np.sin(angle / 2) ** 2  # u (cosh γ − 1)
-        a, da = u + gap, 2 * u - np.cos(angle)  # u cosh γ, and its derivative by u
-        r = np.sqrt(gap * (gap + 2 * u))  # u sinh γ
-        b = a + r  # u e^γ
-        g1 = (da - u / b) / r  # ∂ log b/∂u
-        g2 = (2 - (1 - u * g1) / b) / r - g1 * (a * da - u) / r**2
-        log_b = np.stack([np.log(b), g1 * du, g2 * du**2 + g1 * d2u])  # (3, modes), by K
-        log_u = np.array([math.log(u), du / u, d2u / u - (du / u) ** 2])[:, None]
-        slope, curvature = (log_u - log_b)[1:]  # of −γ
-        results = []
-        for sign in (1, -1):  # 2 cosh x or 2 sinh x = e^x (1 ± e^{−2x})
-            decay = sign * np.exp(size * (log_u - log_b)[0])  # ±e^{−Lγ}
-            share = size * decay / (1 + decay)
-            change = np.stack([np.log1p(decay), share * slope,
-                               share * (curvature + size * slope**2 / (1 + decay))])
-            results.append((0.5 * size * log_b + change).sum(axis=1))
-        return results[0], results[1]
-
-    odd_cosh, odd_sinh = products(np.arange(1, 2 * size, 2))
-    even_cosh, even_sinh = products(np.arange(2, 2 * size, 2))
+    u = (k, 2 * cosh, 4 * k) if high else (1 / k, -2 * cosh / k**2, 4 / k + 8 / k**3)
+    odd_cosh, odd_sinh = _products(np.arange(1, 2 * size, 2), size, *u)
+    even_cosh, even_sinh = _products(np.arange(2, 2 * size, 2), size, *u)
     sign = -1 if high else 1  # of γ_0
     half = 0.5 * size * sign
     larger = half * np.array([2 * K - math.log(2) - 2 * math.log(math.cosh(K)),
@@ -104,8 +82,9 @@ def _kaufman(size: int, temperature: float) -> _Kaufman:
     terms = np.stack([odd_cosh, odd_sinh, larger + even_cosh, larger + even_sinh,
                       smaller + even_cosh, smaller + even_sinh])  # (6, 3)
     signs = np.array([1, 1, 1, sign, 1, -sign])
-    total = float(logsumexp(terms[:, 0], b=signs))
-    weights = signs * np.exp(terms[:, 0] - total)  # sum 1
+    weights = signs * np.exp(terms[:, 0] - terms[:, 0].max())  # the one −1 is outweighed
+    total = float(terms[:, 0].max() + np.log(weights.sum()))
+    weights /= weights.sum()
     first = float(weights @ terms[:, 1])
     second = float(weights @ (terms[:, 2] + (terms[:, 1] - first) ** 2))
     num_spins = size**2
@@ -117,6 +96,33 @@ def _kaufman(size: int, temperature: float) -> _Kaufman:
     if 1 / temperature > K:
         log_z += 2 * num_spins * (1 / temperature - K)
     return _Kaufman(log_z, first, second, K)
+
+
+def _products(
+    modes: NDArray[np.int64], size: int, u: float, du: float, d2u: float
+) -> tuple[Array, Array]:
+    """Return Σ_l log(u^{L/2} 2 cosh(Lγ_l/2)) and the same for sinh, with u = k or 1/k.
+
+    Each with its first two derivatives by K, (3,); du and d2u are those of u.
+    """
+    angle = np.pi * modes / size
+    gap = (1 - u) ** 2 + 2 * u * np.sin(angle / 2) ** 2  # u (cosh γ − 1)
+    a, da = u + gap, 2 * u - np.cos(angle)  # u cosh γ, and its derivative by u
+    r = np.sqrt(gap * (gap + 2 * u))  # u sinh γ
+    b = a + r  # u e^γ
+    g1 = (da - u / b) / r  # ∂ log b/∂u
+    g2 = (2 - (1 - u * g1) / b) / r - g1 * (a * da - u) / r**2
+    log_b = np.stack([np.log(b), g1 * du, g2 * du**2 + g1 * d2u])  # (3, modes), by K
+    log_u = np.array([math.log(u), du / u, d2u / u - (du / u) ** 2])[:, None]
+    gamma, slope, curvature = log_b - log_u
+    results = []
+    for sign in (1, -1):  # 2 cosh x or 2 sinh x = e^x (1 ± e^{−2x})
+        decay = sign * np.exp(-size * gamma)
+        share = size * decay / (1 + decay)
+        change = np.stack([np.log1p(decay), -share * slope,
+                           share * (size * slope**2 / (1 + decay) - curvature)])
+        results.append((0.5 * size * log_b + change).sum(axis=1))
+    return results[0], results[1]
 
 
 def onsager_energy(temperature: float) -> float:
