@@ -111,6 +111,7 @@ def test_P2_high_temperature():
         v = math.tanh(1 / temperature)
         energy = -2 * v - 4 * v**3
         assert ising.energy(8, temperature) == pytest.approx(energy, rel=20 * v**4, abs=1e-15)
+        assert ising.onsager_energy(temperature) == pytest.approx(energy, rel=20 * v**4, abs=1e-15)
         assert ising.heat_capacity(8, temperature) == pytest.approx(
             (2 + 10 * v**2) / temperature**2, rel=1e-13 + 100 * v**4)
         assert ising.log_partition(8, temperature) == pytest.approx(

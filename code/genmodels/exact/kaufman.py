@@ -1,6 +1,6 @@
 """Exact thermodynamics of the Ising model in two dimensions: Kaufman, Onsager and Yang.
 
-What is meant by E, T, N and L is said in `ising.py`, which lists these functions too.
+E, T, N and L are defined in `ising.py`, from which these functions can be imported too.
 """
 
 import math
@@ -41,7 +41,7 @@ def energy(size: int, temperature: float) -> float:
 def heat_capacity(size: int, temperature: float) -> float:
     """Return (⟨E²⟩ − ⟨E⟩²)/(N T²) = K² (∂² log Z/∂K²)/N, differentiated analytically: P2.
 
-    Rounding: some 1e-14 K². Arguments and errors as in `log_partition`.
+    Rounding: some 1e-13, and less away from T_c. Arguments and errors as in `log_partition`.
     """
     result = _kaufman(size, temperature)
     return result.second * result.inverse_temperature**2 / size**2
