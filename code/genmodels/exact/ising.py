@@ -155,6 +155,7 @@ def chain(size: int, temperature: float, num_sweeps: int, rng: np.random.Generat
     return out.astype(np.float32)
 
 
+# Loops rather than assignments of arrays: these take numba ten times as long to compile.
 @numba.njit(cache=True)
 def _root(parent, i):
     """The first spin of the cluster of spin i; no parent comes after its child."""
@@ -168,12 +169,13 @@ def _root(parent, i):
 def _cluster_sweeps(spins, temperature, out, every, rng):
     """Renew spins (L, L) again and again; out[s] is what they are after (s + 1) · every sweeps."""
     size = spins.shape[0]
-    flat = spins.ravel()  # a view
+    flat = spins.reshape(size * size)  # a view
     probability = 1 - math.exp(-2 / temperature)  # that equal neighbours are joined
     parent = np.empty(size * size, np.int32)
     for s in range(len(out)):
         for _ in range(every):
-            parent[:] = np.arange(size * size)
+            for i in range(size * size):
+                parent[i] = i
             for i in range(size * size):
                 row, column = i // size, i % size
                 right = row * size + (column + 1) % size
@@ -187,7 +189,8 @@ def _cluster_sweeps(spins, temperature, out, every, rng):
                     flat[i] = 1 if rng.random() < 0.5 else -1
                 else:
                     flat[i] = flat[parent[i]]
-        out[s] = spins
+        for i in range(size * size):
+            out[s, i // size, i % size] = flat[i]
 
 
 @numba.njit(cache=True)
@@ -202,7 +205,8 @@ def _metropolis_sweeps(spins, temperature, out, every, rng):
             cost = 2 * spins[i, j] * neighbours
             if cost <= 0 or rng.random() < math.exp(-cost / temperature):
                 spins[i, j] = -spins[i, j]
-        out[s] = spins
+        for k in range(size * size):
+            out[s, k // size, k % size] = spins[k // size, k % size]
 
 
 def _start(start: Any, size: int, rng: Any) -> NDArray[np.int8]:
