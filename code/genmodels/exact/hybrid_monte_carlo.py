@@ -68,13 +68,13 @@ def hybrid_monte_carlo(
         x[accept] = end[accept]
         accepted += accept.mean() / num_trajectories
         kept[trajectory] = x
-    warn_if_stuck(accepted, step_size)
+    warn_if_stuck(accepted, changes.size, step_size)
     return kept, changes
 
 
-def warn_if_stuck(acceptance: float, step_size: float) -> None:
-    """Warn, and say what to change, if the share of accepted trajectories is below 0.3."""
-    if acceptance < 0.3:
+def warn_if_stuck(acceptance: float, count: int, step_size: float) -> None:
+    """Warn, and say what to change, if clearly less than 0.3 of all trajectories are accepted."""
+    if acceptance < 0.3 - 2 * np.sqrt(0.3 * 0.7 / count):  # two standard errors
         warnings.warn(f"{acceptance:.1%} of the trajectories were accepted with step_size "
                       f"{step_size:g}, so that the chain hardly moves: make step_size smaller, and "
                       "num_steps (of Phi4: num_leapfrog) larger by the same factor", stacklevel=3)
