@@ -260,6 +260,16 @@ def test_samplers_without_coupling_against_the_gaussian(method):
     assert_agrees(phi4.action(x).reshape(64, 200), size**2 / 2)
 
 
+@pytest.mark.parametrize("method", ["cluster", "hmc"])
+def test_a_negative_hopping_parameter_is_a_staggered_sign(method):
+    actions = []
+    for number, kappa in enumerate((0.25, -0.25)):
+        phi4 = Phi4(4, kappa, 0.1)
+        x = phi4.sample(32 * 100, np.random.default_rng([10, number]), method)
+        actions.append(phi4.action(x).reshape(32, 100))
+    assert_agrees(actions[0], *mean_and_error(actions[1]))
+
+
 @cache
 def drawn(method):
     """4,096 configurations at L = 16, as 32 chains: (32, 128, 16, 16)."""

@@ -5,8 +5,8 @@ p(x) = e^{−S(x)}/Z; the action S is a pure number. The lattice spacing is 1. S
 take each bond once, from a site to the next one in either direction (at L = 2 two sites have two
 bonds, so that one formula holds for every L). float64 throughout.
 
-Sampling is by hybrid Monte Carlo (Duane et al. 1987), or by Wolff's clusters of signs together with
-Metropolis updates of single sites (Brower and Tamayo 1989). numba compiles the sweeps.
+φ⁴ is sampled by hybrid Monte Carlo (Duane et al. 1987), or by Wolff's clusters of signs together
+with updates of single sites (Brower and Tamayo 1989): by code that has nothing in common but S.
 """
 
 import warnings
@@ -62,8 +62,8 @@ class FreeField:
     def action(self, x: ArrayLike) -> Array:
         """Return S(x) of the whole lattice, (n,), for x (n, L, L)."""
         x = _configurations(x, self.size)
-        gradients = sum((np.roll(x, -1, axis) - x) ** 2 for axis in (-2, -1))
-        return 0.5 * np.sum(gradients + self.mass**2 * x**2, axis=(-2, -1))
+        squares = (np.roll(x, -1, -2) - x) ** 2 + (np.roll(x, -1, -1) - x) ** 2
+        return 0.5 * np.sum(squares + self.mass**2 * x**2, axis=(-2, -1))
 
     def log_density(self, x: ArrayLike) -> Array:
         """Return log p(x) in nats, (n,), for x (n, L, L)."""
@@ -139,14 +139,17 @@ class Phi4:
 
         Of `num_chains` chains, half start ordered and half from white noise. Each leaves out its
         first `num_thermal` steps and then keeps every `num_between`-th one (THERMAL and BETWEEN
-        unless given). The sign of what is kept is drawn anew: an exact update, since S(−x) = S(x).
+        unless given). With these the correlation of |M|, and of S, between consecutive ones is
+        about 0.1 for L = 16, kappa = 0.27, lam = 0.022, close to the transition. The sign of what
+        is kept is drawn anew: an exact update, since S(−x) = S(x).
 
         Raises:
-            RuntimeError: the two starts disagree in ⟨|M|⟩ or ⟨S⟩ by 4.5 standard errors (from the
-                spread over chains): the chains have not thermalised.
+            RuntimeError: the two starts disagree by 4.5 standard errors (from the spread over
+                chains) in ⟨|M|⟩ or ⟨S⟩, when the first is kept or over all: the chains have not
+                thermalised. More chains show smaller differences.
 
-        Warns if consecutive kept configurations have correlated |M| (more than 0.2), or if few
-        trajectories are accepted.
+        Warns if consecutive |M| are correlated by more than 0.2, or if few trajectories are
+        accepted.
         """
         num_chains = check_positive_int(num_chains, "num_chains")
         if num_chains < 4:
@@ -174,11 +177,7 @@ class Phi4:
         return kept.reshape(-1, self.size, self.size)[:num_samples]
 
     def _start(self, start: Start, num_chains: int, rng: np.random.Generator) -> Array:
-        """Configurations (num_chains, L, L) around 1 or around 0.
-
-        With noise in both, since hybrid Monte Carlo hardly leaves x = 1 on a large lattice: the
-        error of the energy, from a minimum of S, is L² times one of second order in the step.
-        """
+        """(num_chains, L, L). Noise in both, as hmc rejects what leaves x = 1 on a large lattice."""
         if start not in ("ordered", "random"):
             raise ValueError(f"start must be 'ordered' or 'random', got {start!r}")
         noise = rng.standard_normal((num_chains, self.size, self.size))
