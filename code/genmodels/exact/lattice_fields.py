@@ -177,7 +177,7 @@ class Phi4:
         return kept.reshape(-1, self.size, self.size)[:num_samples]
 
     def _start(self, start: Start, num_chains: int, rng: np.random.Generator) -> Array:
-        """(num_chains, L, L). Noise in both, as hmc rejects what leaves x = 1 on a large lattice."""
+        """(num_chains, L, L). With noise, as hmc rejects what leaves x = 1 on a large lattice."""
         if start not in ("ordered", "random"):
             raise ValueError(f"start must be 'ordered' or 'random', got {start!r}")
         noise = rng.standard_normal((num_chains, self.size, self.size))
