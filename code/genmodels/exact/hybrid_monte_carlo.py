@@ -45,8 +45,9 @@ def hybrid_monte_carlo(
         action, force: functions of x that return S, (n,), and −∂S/∂x, (n, ...).
 
     Returns the chains, (num_trajectories, n, ...), and ΔH = H(end) − H(start) of each trajectory,
-    accepted or not, (num_trajectories, n). In equilibrium ⟨e^{−ΔH}⟩ = 1. A trajectory that diverges
-    has ΔH = ∞. Warns if few trajectories are accepted.
+    accepted or not, (num_trajectories, n). In equilibrium ⟨e^{−ΔH}⟩ = 1, whose measured value is
+    too low when the step is coarse: rare starts carry the average. A trajectory that diverges has
+    ΔH = ∞. Warns if few trajectories are accepted.
     """
     x = finite_array("x", x)
     num_trajectories = check_positive_int(num_trajectories, "num_trajectories")
