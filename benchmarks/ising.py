@@ -164,7 +164,8 @@ def report(rows: list[dict], rates: dict[int, float], race_rows: list[dict], com
         f"At T_c, L = {RACE_SIZE}; τ in sweeps; n sweeps are worth n/(2τ) independent "
         "configurations. A sweep of NumPy's single spins tries each spin once, one colour of the "
         "checkerboard at a time; one of compiled single spins tries N spins drawn at random. "
-        "Measuring is not timed. The last two columns: how many times as many Swendsen–Wang gives in the same time.",
+        "Measuring is not timed. The last two columns: how many times as many Swendsen–Wang gives "
+        "in the same time.",
         table(["update", "z of energy", "sweeps a second", "τ of energy", "τ of \\|m\\|",
                "independent energies a second", "independent \\|m\\| a second",
                "times fewer: energy", "times fewer: \\|m\\|"], race_lines),
