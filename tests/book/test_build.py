@@ -123,7 +123,7 @@ REACH_EXACT = {
                         "comparing", "conditional"},
     "mixture": {"learning_distributions", "hierarchical", "parameterisations", "samplers",
                 "likelihood_guidance"},
-    "lattice": set(),
+    "lattice": {"boltzmann"},
 }
 
 

@@ -20,6 +20,7 @@ import pytest
 import torch
 from planted import (
     Swap,
+    boltzmann,
     bounds,
     collapse,
     comparing,
@@ -51,7 +52,7 @@ each_chapter = pytest.mark.parametrize(
     "chapter", [pytest.param(name, marks=pytest.mark.keras) if name == "vae_keras" else name
                 for name in WITH_EXERCISES], scope="module")
 PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
-    bounds, collapse, comparing, conditional, digits, elbo, gradients, hierarchical,
+    boltzmann, bounds, collapse, comparing, conditional, digits, elbo, gradients, hierarchical,
     kl_divergence, latent_variables, learning_distributions, likelihood_guidance,
     linear_vae, parameterisations, samplers, two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
