@@ -119,11 +119,16 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
 
 REACH_EXACT = {
     "gaussian": set(CHAPTERS) - {"two_frameworks", "digits"},
+    "hybrid_monte_carlo": {"boltzmann"},
+    "ising": {"boltzmann"},
+    "kaufman": {"boltzmann"},
+    "lattice": {"boltzmann"},
+    "lattice_fields": {"boltzmann"},
+    "lattice_sweeps": {"boltzmann"},
     "linear_gaussian": {"latent_variables", "elbo", "gradients", "linear_vae", "bounds",
                         "comparing", "conditional"},
     "mixture": {"learning_distributions", "hierarchical", "parameterisations", "samplers",
                 "likelihood_guidance"},
-    "lattice": {"boltzmann"},
 }
 
 
