@@ -25,11 +25,13 @@ __all__ = ["broken_symmetry", "how_long", "stiffest_mode", "thinned_chain", "wro
     right="An encoder with one Gaussian pays the same price for a posterior with two modes. What "
           "would it be for a model with q equivalent states?")
 def broken_symmetry(gap, limit, cure):
-    for size, m, T in ((3, 0.6, 1.7), (3, -0.3, 4.0), (4, 0.8, 2.2), (2, 0.0, 0.9)):
+    for size, m, T, field in ((3, 0.6, 1.7, 0.0), (3, -0.3, 4.0, 0.4), (4, 0.8, 2.2, 0.0),
+                              (2, 0.0, 0.9, 1.0)):
         x = ising.configurations(size).astype(float)
-        E, N = size**2 * ising.energies(x), size**2
+        N = size**2
+        E = N * (ising.energies(x) - field * x.mean(axis=(1, 2)))
         up, down = (1 + m) / 2, (1 - m) / 2
-        mean_energy = -2 * N * m**2  # of 2N bonds between independent spins
+        mean_energy = -2 * N * m**2 - field * N * m  # of 2N bonds between independent spins
         entropy = -N * (up * np.log(up) + down * np.log(down))
         log_Z = logsumexp(-E / T)
         expected = mean_energy / T - entropy + log_Z
@@ -37,7 +39,7 @@ def broken_symmetry(gap, limit, cure):
         log_q = N / 2 * (np.log(up * down) + x.mean(axis=(1, 2)) * np.log(up / down))
         got = ask(gap, spins=x.reshape(-1, N), E=E, m=m, T=T)
         compare(scalar(got), expected, what="the divergence, nats", error=1e-11,
-                tested=f"{size}×{size} spins, m = {m}, T = {T}", mistakes={
+                tested=f"{size}×{size} spins in a field of {field}, m = {m}, T = {T}", mistakes={
             "This is the bound on F over T: log Z is missing.": mean_energy / T - entropy,
             "This is T times the divergence.": T * expected,
             "This is the divergence from p to Q.": p @ (np.log(p) - log_q),
@@ -146,7 +148,7 @@ def wrong_bonds(sampled_temperature, energy, reveals):
     right="Fourier acceleration gives each mode the mass 1/ω² in place of 1: then all run alike, "
           "and the free field has no critical slowing down.")
 def stiffest_mode(cost, why):
-    for size, mass in ((16, 0.3), (8, 1.0), (5, 0.4), (3, 2.0)):
+    for size, mass in ((16, 0.3), (6, 1.0), (5, 0.4), (3, 2.0)):
         line = 2 * np.eye(size) - np.roll(np.eye(size), 1, 0) - np.roll(np.eye(size), -1, 0)
         matrix = np.kron(line, np.eye(size)) + np.kron(np.eye(size), line)
         matrix += mass**2 * np.eye(size**2)
