@@ -36,7 +36,7 @@ def assert_covers(deviations):
 def test_autocorrelation_time_and_mean_of_autoregressive_chains(rho, num_chains):
     rng = np.random.default_rng(int(10 * rho) + num_chains)
     exact = 0.5 * (1 + rho) / (1 - rho)
-    chains = autoregressive(rho, (REPETITIONS, num_chains, 24_000 // num_chains), rng)
+    chains = autoregressive(rho, (REPETITIONS, num_chains, 12_000 // num_chains), rng)
     taus, errors = np.transpose([monte_carlo.autocorrelation_time(chain) for chain in chains])
     # The sum ends at 6 τ: a share e⁻⁶ = 0.25 % is missing, and another part because the window
     # ends early where τ comes out small. Both are well below one error.
