@@ -1,0 +1,293 @@
+"""A continuous flow for fields on a periodic lattice, with an exact log density, in PyTorch.
+
+    y(0) = z from the base,   dy/dt = u(y, t) for t from 0 to 1,   x = field(scale · y(1))
+    u(y, t)  = K_0(t) ∗ y + Σ_c w_c(t) K_2c ∗ tanh(g_c(t) K_1c ∗ y)
+    log q(x) = log p_0(z) − ∫ div u dt − Σ_k log scale_k
+
+Everything but the tanh happens in the lattice's real Fourier modes, products of cosines and sines:
+there a convolution K∗ multiplies by K(k). The kernels are the same in both directions and under
+reflections, so q has all symmetries of the lattice. Because u is odd in y and the base is even,
+q(−x) = q(x) exactly (P5). The divergence is a sum (Gerdes et al. 2022 build such flows):
+
+    div u = Σ_k K_0(k) + Σ_c w_c g_c [Σ_k K_1c(k) K_2c(k) / V] Σ_s (1 − tanh²(…)_s)
+
+L = size, V = L² sites. All log densities and actions are in nats, for the whole lattice.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from genmodels.training.history import Batch, History, Settings, normal
+from genmodels.training.torch import train
+from genmodels.training.torch_tensors import Array, check_precise_weights, tensor_like
+from genmodels.validate import check_examples, check_positive_int, check_seed
+
+__all__ = ["Flow", "History", "fit", "phi4_action"]
+
+VectorField = Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
+Action = Callable[[torch.Tensor], torch.Tensor]  # x (n, L, L) -> S(x) (n,), differentiable
+
+NUM_STEPS = 8  # of Runge and Kutta, unless another number is given
+TRAINING_STEPS = (3, 4, 5, 6)  # one after the other: a flow would learn to exploit a fixed number
+NUM_WAVES = 3  # cos(π b t), b = 0, 1, 2: how what depends on t depends on it
+CHUNK = 500  # configurations that are integrated at once
+
+
+class Flow(nn.Module):
+    """An even density of fields (L, L) on a periodic lattice, to be sampled and evaluated.
+
+    size: L. channels: how many terms with a tanh. A new flow changes its base little.
+    The base has independent modes of unit variance, all Gaussian but the zero mode, which is a
+    mixture of N(±center, 1 − center²): two peaks, as the magnetisation of an ordered phase has.
+    `fit` sets center, and the scale of each mode, from configurations.
+    Raises TypeError or ValueError if an argument is not an integer, at least 2 for size.
+    """
+
+    def __init__(self, size: int, channels: int = 24):
+        super().__init__()
+        self.size = check_positive_int(size, "size")
+        if self.size < 2:
+            raise ValueError(f"size must be at least 2, got {size}")
+        self.channels = check_positive_int(channels, "channels")
+        self.shape = (self.size, self.size)
+        basis, frequency = real_modes(self.size)
+        high = np.maximum(frequency[:, None], frequency)  # (L, L), the larger of the two
+        low = np.minimum(frequency[:, None], frequency)
+        shell = high * (high + 1) // 2 + low  # modes that a symmetry maps onto each other
+        num_shells = int(shell.max()) + 1
+        self._basis = torch.from_numpy(basis)  # float64, whatever the model's precision
+        self.register_buffer("shell", torch.from_numpy(shell), persistent=False)
+        self.register_buffer("scale", torch.ones(num_shells))  # standard deviation of a mode
+        self.register_buffer("center", torch.zeros(1))  # 0 to 1: where the peaks are
+        # The first kernels look at sites, or at averages over wider and wider surroundings.
+        momentum = torch.zeros(num_shells)
+        momentum[torch.from_numpy(shell)] = torch.from_numpy(
+            (2 * math.pi / self.size) ** 2 * (high**2 + low**2)).float()
+        widths = torch.logspace(-1.5, 1.5, self.channels)[:, None]
+        self.first = nn.Parameter(torch.exp(-momentum / (2 * widths)))  # K_1 (c, shells)
+        self.second = nn.Parameter(0.02 * torch.randn(self.channels, num_shells))  # K_2
+        self.linear = nn.Parameter(torch.zeros(NUM_WAVES, num_shells))  # K_0
+        self.amplitude = nn.Parameter(0.1 * torch.randn(NUM_WAVES, self.channels))  # w
+        self.gain = nn.Parameter(0.1 * torch.randn(NUM_WAVES, self.channels))  # g
+        with torch.no_grad():
+            self.amplitude[0] = 1
+            self.gain[0] = torch.linspace(0.3, 1.5, self.channels)[torch.randperm(self.channels)]
+
+    # The model, without checks ------------------------------------------------------------------
+
+    @property
+    def basis(self) -> torch.Tensor:
+        """The real Fourier modes (L, L) of one direction, each in a row, see `real_modes`."""
+        return self._basis.to(self.first.dtype).to(self.first.device)
+
+    def modes(self, x: torch.Tensor) -> torch.Tensor:
+        """The real Fourier modes (…, L, L) of fields (…, L, L): a rotation."""
+        return self.basis @ x @ self.basis.T
+
+    def field(self, y: torch.Tensor) -> torch.Tensor:
+        """The fields (…, L, L) that have these modes (…, L, L)."""
+        return self.basis.T @ y @ self.basis
+
+    def vector_field(self) -> VectorField:
+        """The function of modes y (n, L, L) and t in [0, 1] to u (n, L, L) and div u (n,)."""
+        basis, waves = self.basis, torch.arange(NUM_WAVES).to(self.first)
+        linear, first, second = (kernel[:, self.shell]  # (waves or c, L, L)
+                                 for kernel in (self.linear, self.first, self.second))
+        trace = (first * second).mean(dim=(1, 2))  # (c,): Σ_k K_1 K_2 / V
+
+        def velocity(y: torch.Tensor, t: float) -> tuple[torch.Tensor, torch.Tensor]:
+            wave = torch.cos(math.pi * t * waves)
+            own = torch.einsum("b,bij->ij", wave, linear)  # K_0
+            amplitude, gain = wave @ self.amplitude, wave @ self.gain  # (c,)
+            inner = gain[:, None, None] * first * y.unsqueeze(1)  # (n, c, L, L)
+            h = torch.tanh(basis.T @ inner @ basis)  # (n, c, L, L), at the sites
+            outer = amplitude[:, None, None] * second * (basis @ h @ basis.T)
+            slopes = (1 - h**2).sum(dim=(2, 3))  # (n, c)
+            return own * y + outer.sum(dim=1), own.sum() + slopes @ (amplitude * gain * trace)
+
+        return velocity
+
+    def integrate(self, y: torch.Tensor, num_steps: int, start: float, end: float,
+                  ) -> tuple[torch.Tensor, torch.Tensor]:
+        """y at the time end, and ∫ div u dt (n,), from y at start, by Runge and Kutta's rule."""
+        velocity, step = self.vector_field(), (end - start) / num_steps
+        integral = y.new_zeros(len(y))
+        for i in range(num_steps):
+            t = start + i * step
+            u1, div1 = velocity(y, t)
+            u2, div2 = velocity(y + step / 2 * u1, t + step / 2)
+            u3, div3 = velocity(y + step / 2 * u2, t + step / 2)
+            u4, div4 = velocity(y + step * u3, t + step)
+            y = y + step / 6 * (u1 + 2 * u2 + 2 * u3 + u4)
+            integral = integral + step / 6 * (div1 + 2 * div2 + 2 * div3 + div4)
+        return y, integral
+
+    def log_base(self, z: torch.Tensor) -> torch.Tensor:
+        """log p_0(z) (n,) of the base for its modes z (n, L, L)."""
+        zero, variance = z[:, 0, 0], 1 - self.center**2
+        others = (z**2).sum(dim=(1, 2)) - zero**2
+        peaks = torch.logaddexp(-(zero - self.center) ** 2 / (2 * variance),
+                                -(zero + self.center) ** 2 / (2 * variance))
+        constant = self.size**2 * math.log(2 * math.pi) + torch.log(variance) + 2 * math.log(2)
+        return peaks - others / 2 - constant / 2
+
+    def forward(self, noise: torch.Tensor, num_steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fields x and log q(x) (n,) from standard normal noise, both (n, L, L).
+
+        They come from the base's peak at +center; x and −x are equally likely.
+        """
+        z = noise.clone()
+        z[:, 0, 0] = self.center + torch.sqrt(1 - self.center**2) * noise[:, 0, 0]
+        y, integral = self.integrate(z, num_steps, 0.0, 1.0)
+        scale = self.scale[self.shell]
+        return self.field(scale * y), self.log_base(z) - integral - torch.log(scale).sum()
+
+    def evaluate(self, x: torch.Tensor, num_steps: int) -> torch.Tensor:
+        """log q(x) (n,) of fields (n, L, L): back along the flow."""
+        scale = self.scale[self.shell]
+        z, integral = self.integrate(self.modes(x) / scale, num_steps, 1.0, 0.0)
+        return self.log_base(z) + integral - torch.log(scale).sum()
+
+    # The same, with checks ----------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int | None = None, *,
+               num_steps: int = NUM_STEPS) -> tuple[torch.Tensor, torch.Tensor]:
+        """n independent fields x (n, L, L) and their log q(x) (n,) in nats, without gradient.
+
+        seed: of the noise, which comes from NumPy. num_steps: of the integration; both x and log q
+        have an error of order num_steps⁻⁴: double it to see how large.
+        Raises TypeError or ValueError if an argument is no integer, or not positive.
+        """
+        n = check_positive_int(n, "n")
+        check_positive_int(num_steps, "num_steps")
+        if seed is not None:
+            check_seed(seed)
+        check_precise_weights(self)
+        rng = np.random.default_rng(seed)
+        parts = []
+        for first in range(0, n, CHUNK):
+            rows = min(CHUNK, n - first)
+            noise = rng.standard_normal((rows, *self.shape), dtype=np.float32)
+            signs = rng.integers(2, size=(rows, 1, 1)) * 2 - 1
+            x, log_q = self(self._tensor(noise), num_steps)
+            parts.append((self._tensor(signs) * x, log_q))
+        x, log_q = zip(*parts)
+        return torch.cat(x), torch.cat(log_q)
+
+    @torch.no_grad()
+    def log_density(self, x: Array, *, num_steps: int = NUM_STEPS) -> torch.Tensor:
+        """log q(x) (n,) in nats for fields x (n, L, L), without gradient; num_steps as above.
+
+        Raises TypeError or ValueError if x is not finite floats (n, L, L), or num_steps not a
+        positive integer.
+        """
+        check_examples(x, "x", self.shape)
+        check_positive_int(num_steps, "num_steps")
+        check_precise_weights(self)
+        parts = [self.evaluate(self._tensor(x[first:first + CHUNK]), num_steps)
+                 for first in range(0, len(x), CHUNK)]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def set_base(self, x: Array) -> None:
+        """Sets the scale of each mode, and the peaks of the zero mode, from fields x (n, L, L).
+
+        center from the Binder cumulant: U = 1 − ⟨z⁴⟩/(3⟨z²⟩²) is 2/3 center⁴ for the mixture.
+        Raises TypeError or ValueError if x is not finite floats (n, L, L), or lacks a mode.
+        """
+        check_examples(x, "x", self.shape)
+        modes = self.modes(self._tensor(x)).double()  # (n, L, L)
+        squares = (modes**2).mean(dim=0)
+        shell = self.shell.flatten()
+        power = torch.zeros(len(self.scale), dtype=squares.dtype, device=squares.device)
+        power.index_add_(0, shell, squares.flatten())
+        power /= torch.bincount(shell)
+        if power.min() <= 1e-12 * power.max():  # rounding
+            raise ValueError("x must have modes that are not all zero, got fields without some")
+        zero = modes[:, 0, 0]
+        binder = 1 - (zero**4).mean() / (3 * (zero**2).mean() ** 2)
+        self.scale.copy_(power.sqrt())
+        self.center.copy_((1.5 * binder.clamp(min=0, max=0.66)) ** 0.25)  # 2/3: peaks of no width
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        return tensor_like(self.first, array)
+
+
+def real_modes(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """An orthogonal matrix (L, L), a mode in each row, and the frequency of each row (L,).
+
+    The rows are constant, cos(2π j s / L) and sin(2π j s / L) for j = 1, 2, …, and, if L is even,
+    (−1)^s, each of norm 1.
+    """
+    frequency = (np.arange(size) + 1) // 2
+    phase = 2 * np.pi * frequency[:, None] * np.arange(size) / size
+    basis = np.where(np.arange(size)[:, None] % 2, np.cos(phase), np.sin(phase))
+    basis[0] = 1
+    return basis / np.linalg.norm(basis, axis=1, keepdims=True), frequency
+
+
+def phi4_action(phi4) -> Action:
+    """The action of an `exact.lattice_fields.Phi4`, for tensors x (n, L, L) -> (n,)."""
+    kappa, lam = phi4.kappa, phi4.lam
+
+    def action(x: torch.Tensor) -> torch.Tensor:
+        neighbours = x.roll(-1, dims=-1) + x.roll(-1, dims=-2)
+        return (-2 * kappa * x * neighbours + (1 - 2 * lam) * x**2 + lam * x**4).sum(dim=(-1, -2))
+
+    return action
+
+
+def fit(model: Flow, x: Array, action: Action, *, history: History | None = None,
+        **settings) -> History:
+    """Trains on configurations x (n, L, L) of p = e^{−S}/Z and on samples of the flow itself.
+
+    Returns the history. With log w = −S − log q, its terms are bounds on log Z, in nats:
+
+        "upper"  ⟨log w⟩ over the configurations, log Z + KL[p ‖ q]
+        "lower"  ⟨log w⟩ over samples of the flow, log Z − KL[q ‖ p]
+        "loss"   upper − lower, the sum of both divergences, which sees a mode that q has missed
+
+    action: S, differentiable and even, see `phi4_action`. settings: those of `training.Settings`,
+    in float32 unless precision is given. history: that of an earlier call, to go on; without one,
+    `model.set_base(x)` comes first. Errors are those of `training.torch.train`, and:
+    Raises TypeError or ValueError if x is not finite floats (n, L, L), or the action returns no
+    tensor (n,) of finite numbers, or is not even, as q is.
+    """
+    check_examples(x, "x", model.shape)
+    check_precise_weights(model)
+    check_action(model, x, action)
+    if history is None:
+        model.set_base(x)
+
+    def batch_loss(batch: Batch) -> dict[str, torch.Tensor]:
+        (data,), (noise,) = batch.data, batch.noise
+        num_steps = TRAINING_STEPS[batch.step % len(TRAINING_STEPS)]
+        upper = -action(data) - model.evaluate(data, num_steps)  # (n,)
+        own, log_q = model(noise, num_steps)
+        lower = -action(own) - log_q  # (n,)
+        return {"loss": upper - lower, "upper": upper, "lower": lower}
+
+    settings = Settings(**{"precision": "float32"} | settings)
+    return train(model, (x,), batch_loss, settings, draw=normal(*model.shape), history=history)
+
+
+def check_action(model: Flow, x: Array, action: Action) -> None:
+    """Raises TypeError or ValueError unless action is a finite, even function of fields."""
+    if not callable(action):
+        raise TypeError(f"action must be a function, got {type(action).__name__}")
+    some = model._tensor(x[:8])
+    values, mirrored = action(some), action(-some)
+    if not isinstance(values, torch.Tensor) or values.shape != (len(some),):
+        got = tuple(values.shape) if hasattr(values, "shape") else type(values).__name__
+        raise ValueError(f"action must return a tensor ({len(some)},) for {len(some)} fields, "
+                         f"got {got}")
+    if not torch.isfinite(values).all():
+        raise ValueError("action must be finite, got NaN or infinity")
+    if not torch.allclose(values, mirrored, rtol=1e-4, atol=1e-4):
+        raise ValueError("action must be even, S(−x) = S(x), as the flow is, got "
+                         f"{values[0]:.6g} and {mirrored[0]:.6g}")
