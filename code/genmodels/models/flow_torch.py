@@ -1,7 +1,7 @@
 """A continuous flow for fields on a periodic lattice, with an exact log density, in PyTorch.
 
     y(0) = z from the base,   dy/dt = u(y, t) for t from 0 to 1,   x = field(scale · y(1))
-    u(y, t)  = K_0(t) ∗ y + Σ_c w_c(t) K_2c ∗ tanh(g_c(t) K_1c ∗ y)
+    u(y, t)  = K_0(t) ∗ y + Σ_c a_c(t) K_2c ∗ tanh(g_c(t) K_1c ∗ y)
     log q(x) = log p_0(z) − ∫ div u dt − Σ_k log scale_k
 
 Everything but the tanh happens in the lattice's real Fourier modes, products of cosines and sines:
@@ -9,7 +9,7 @@ there a convolution K∗ multiplies by K(k). The kernels are the same in both di
 reflections, so q has all symmetries of the lattice. Because u is odd in y and the base is even,
 q(−x) = q(x) exactly (P5). The divergence is a sum (Gerdes et al. 2022 build such flows):
 
-    div u = Σ_k K_0(k) + Σ_c w_c g_c [Σ_k K_1c(k) K_2c(k) / V] Σ_s (1 − tanh²(…)_s)
+    div u = Σ_k K_0(k) + Σ_c a_c g_c [Σ_k K_1c(k) K_2c(k) / V] Σ_s (1 − tanh²(…)_s)
 
 L = size, V = L² sites. All log densities and actions are in nats, for the whole lattice.
 """
@@ -33,7 +33,8 @@ VectorField = Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
 Action = Callable[[torch.Tensor], torch.Tensor]  # x (n, L, L) -> S(x) (n,), differentiable
 
 NUM_STEPS = 8  # of Runge and Kutta, unless another number is given
-TRAINING_STEPS = (3, 4, 5)  # one after the other, so that none is exploited
+TRAINING_STEPS = (3, 4)  # in turn: few, because the mismatch counts
+MISMATCH_WEIGHT = 5
 NUM_WAVES = 3  # cos(π b t), b = 0, 1, 2: how what depends on t depends on it
 CHUNK = 500  # configurations that are integrated at once
 
@@ -68,7 +69,7 @@ class Flow(nn.Module):
         self.first = nn.Parameter(torch.from_numpy(first).float())  # K_1 (c, shells)
         self.second = nn.Parameter(0.02 * torch.randn(self.channels, num_shells))  # K_2
         self.linear = nn.Parameter(torch.zeros(NUM_WAVES, num_shells))  # K_0
-        self.amplitude = nn.Parameter(0.1 * torch.randn(NUM_WAVES, self.channels))  # w
+        self.amplitude = nn.Parameter(0.1 * torch.randn(NUM_WAVES, self.channels))  # a
         self.gain = nn.Parameter(0.1 * torch.randn(NUM_WAVES, self.channels))  # g
         with torch.no_grad():
             self.amplitude[0] = 1
@@ -268,7 +269,7 @@ def fit(model: Flow, x: Array, action: Action, *, history: History | None = None
         upper, lower = -action(data) - log_q, -action(own) - own_log_q  # (n,): log w
         mismatch = mismatch + own_mismatch
         return {"loss": upper - lower, "upper": upper, "lower": lower, "mismatch": mismatch,
-                "objective": (upper - lower + mismatch).mean()}
+                "objective": (upper - lower + MISMATCH_WEIGHT * mismatch).mean()}
 
     settings = Settings(**{"precision": "float32"} | settings)
     return train(model, (x,), batch_loss, settings, draw=normal(*model.shape), history=history)
