@@ -57,8 +57,8 @@ MODELS = {
     "vae-grey": ("vae", {}, 10),
     "classifier": ("classifier", {}, 6),
     "flow-16-0.27": ("flow", {"size": 16, "kappa": 0.27, "lam": 0.022, "channels": 24}, 4),
-    "flow-8-0.27": ("flow", {"size": 8, "kappa": 0.27, "lam": 0.022, "channels": 16}, 2),
-    "flow-8-0.22": ("flow", {"size": 8, "kappa": 0.22, "lam": 0.022, "channels": 16}, 1),
+    "flow-8-0.27": ("flow", {"size": 8, "kappa": 0.27, "lam": 0.022, "channels": 12}, 2),
+    "flow-8-0.22": ("flow", {"size": 8, "kappa": 0.22, "lam": 0.022, "channels": 12}, 1),
 }
 SETTINGS = {
     "iwae": {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0},
@@ -68,7 +68,7 @@ SETTINGS = {
     "classifier": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
     "flow": {"batch_size": 32, "recipe": "warm-up", "learning_rate": 3e-2, "seed": 0},
 }
-NUM_CONFIGURATIONS = 16_384  # of φ⁴, for the training
+NUM_CONFIGURATIONS = 8_192  # of φ⁴, for the training
 NUM_SAMPLES = [1, 5, 50, 500, 5000]
 TEST_SEED = 0
 
@@ -128,7 +128,7 @@ def make(name: str, checkpoint: str | None = None) -> str:
     *_, rows = card["figures"].values()
     figures = ", ".join(
         " ".join([str(row.get("loss") or f"L_{row['num_samples']}"), f"{row['mean']:.4g}"]
-                 + [f"± {row['standard_error']:.2g}"] * ("standard_error" in row))
+                 + [f"± {row[key]:.2g}" for key in row if key == "standard_error"])
         for row in rows)
     return (f"{name}: {figures}; "
             f"{card['seconds']} s to train, {card['seconds_to_measure']} s to measure")
@@ -208,7 +208,7 @@ def measure_errors(model, test_images: np.ndarray, test_labels: np.ndarray) -> d
 
 def measure_weights(model, field: Phi4) -> dict:
     """Effective sample sizes, on samples of the flow and on new ones of Monte Carlo (shares)."""
-    n, rng = 10_000, np.random.default_rng(1)
+    n, rng = 4096, np.random.default_rng(1)
     x, log_q = (tensor.numpy().astype(float) for tensor in model.sample(n, TEST_SEED))
     own = -field.action(x) - log_q
     x = field.sample(n, rng).astype(np.float32)
