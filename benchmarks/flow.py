@@ -114,7 +114,6 @@ def measure(name: str) -> list[str]:
     raw = observables(x, field.action(x) / sites)
     weighted = observables(x, field.action(x) / sites, log_weights=log_w)
     lines = [f"## {name}: L = {size}, κ = {field.kappa}, λ₄ = {field.lam}", ""]
-    seconds_training = card["seconds"]
     lines += [
         "| | |", "| --- | --- |",
         f"| effective sample size / n, {n:,} samples of the flow | {share:.3f} |",
@@ -133,7 +132,7 @@ def measure(name: str) -> list[str]:
         f"| log Z by integration over κ, no flow | {integral_Z:.4f} ± {error_integral:.4f} |",
         f"| bounds: ⟨log w⟩ over the flow, over Monte Carlo | {log_w.mean():.3f}, "
         f"{log_v.mean():.3f} |",
-        f"| training, seconds | {seconds_training} |",
+        f"| training, seconds (before) | {card['processor_seconds']} |",
         f"| flow, seconds for {n:,} samples | {seconds_flow:.1f} |",
         f"| cluster Monte Carlo, seconds for {n:,} configurations | {seconds_chain:.1f} |", "",
         "| observable | Monte Carlo | flow, raw | deviation | flow, reweighted | deviation | "

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from genmodels.models import flow_torch
+from genmodels.models import flow_torch, trained
 from genmodels.models.flow_torch import Flow, fit, phi4_action
 from genmodels.models.lattice_modes import real_modes
 
@@ -349,6 +349,40 @@ def test_training_goes_on_where_it_stopped(tmp_path):
     assert history.num_steps == 6
     for ours, theirs in zip(again.state_dict().values(), whole.state_dict().values()):
         assert torch.equal(ours, theirs)
+
+
+# Trained weights --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "least"), [
+    ("flow-8-0.22", 0.9), ("flow-8-0.27", 0.6)])
+def test_trained_flows_are_good_proposals(name, least):
+    """The effective sample size of 500 samples, and how far log q is that of the flow.
+
+    Far above the bounds: the spread of such a measurement is about 0.05. `benchmarks/flow.py`
+    measures on more samples, and on Monte Carlo's.
+    """
+    card = trained.card(name)
+    model = Flow(**card["description"])
+    trained.load(model, name)
+    action = phi4(card["training"]["kappa"], card["training"]["lam"])
+    x, log_q = model.sample(500, seed=0)
+    weights = torch.softmax((-action(x) - log_q).double(), dim=0)
+    assert 1 / (weights**2).sum() > least * len(x)
+    assert model.center.item() > 0.9 if card["training"]["kappa"] > 0.25 else model.center < 0.5
+    _, log_q_fine = model.sample(100, seed=0, num_steps=16)
+    assert (log_q[:100] - log_q_fine).abs().max() < 0.01
+
+
+def test_weights_survive_saving(tmp_path):
+    """With the base's scale and center, in half precision."""
+    model, other = flow(4), Flow(4, 3).double()
+    trained.save(model, "flow", {}, tmp_path)
+    trained.load(other, "flow", tmp_path)
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], weight, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="model must have channels=3 for the weights 'flow'"):
+        trained.load(Flow(4, 2), "flow", tmp_path)
 
 
 # Bad input --------------------------------------------------------------------------------------
