@@ -355,7 +355,7 @@ def test_training_goes_on_where_it_stopped(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "least"), [
-    ("flow-8-0.22", 0.9), ("flow-8-0.27", 0.6)])
+    ("flow-8-0.22", 0.9), ("flow-8-0.27", 0.6), ("flow-16-0.27", 0.3)])
 def test_trained_flows_are_good_proposals(name, least):
     """The effective sample size of 500 samples, and how far log q is that of the flow.
 

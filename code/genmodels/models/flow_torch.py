@@ -24,7 +24,12 @@ from torch import nn
 from genmodels.models.lattice_modes import real_modes, shells
 from genmodels.training.history import Batch, History, Settings, normal
 from genmodels.training.torch import train
-from genmodels.training.torch_tensors import Array, check_precise_weights, tensor_like
+from genmodels.training.torch_tensors import (
+    Array,
+    check_precise_weights,
+    tensor_like,
+    without_autocast,
+)
 from genmodels.validate import check_examples, check_positive_int, check_seed
 
 __all__ = ["Flow", "History", "fit", "phi4_action"]
@@ -181,7 +186,8 @@ class Flow(nn.Module):
             rows = min(CHUNK, n - first)
             noise = rng.standard_normal((rows, *self.shape), dtype=np.float32)
             signs = rng.integers(2, size=(rows, 1, 1)) * 2 - 1
-            x, log_q, _ = self(self._tensor(noise), num_steps)
+            with without_autocast(self.first):
+                x, log_q, _ = self(self._tensor(noise), num_steps)
             parts.append((self._tensor(signs) * x, log_q))
         x, log_q = zip(*parts)
         return torch.cat(x), torch.cat(log_q)
@@ -196,9 +202,9 @@ class Flow(nn.Module):
         check_examples(x, "x", self.shape)
         check_positive_int(num_steps, "num_steps")
         check_precise_weights(self)
-        parts = [self.evaluate(self._tensor(x[first:first + CHUNK]), num_steps)[0]
-                 for first in range(0, len(x), CHUNK)]
-        return torch.cat(parts)
+        with without_autocast(self.first):
+            return torch.cat([self.evaluate(self._tensor(x[first:first + CHUNK]), num_steps)[0]
+                              for first in range(0, len(x), CHUNK)])
 
     @torch.no_grad()
     def set_base(self, x: Array) -> None:
@@ -208,12 +214,9 @@ class Flow(nn.Module):
         Raises TypeError or ValueError if x is not finite floats (n, L, L), or lacks a mode.
         """
         check_examples(x, "x", self.shape)
-        modes = self.modes(self._tensor(x)).double()  # (n, L, L)
-        squares = (modes**2).mean(dim=0)
-        shell = self.shell.flatten()
-        power = torch.zeros(len(self.scale), dtype=squares.dtype, device=squares.device)
-        power.index_add_(0, shell, squares.flatten())
-        power /= torch.bincount(shell)
+        modes = self.modes(self._tensor(x)).cpu().double()  # (n, L, L); no GPU of Apple has float64
+        squares, shell = (modes**2).mean(dim=0).flatten(), self.shell.cpu().flatten()
+        power = torch.bincount(shell, squares) / torch.bincount(shell)  # the mean over each shell
         if power.min() <= 1e-12 * power.max():  # rounding
             raise ValueError("x must have modes that are not all zero, got fields without some")
         zero = modes[:, 0, 0]
