@@ -13,6 +13,10 @@ test digits. The cards say how long each took.
                               unet_torch.fit; both losses are measured
     vae-grey                  a convolutional VAE of grey digits with 16 latents: −ELBO
     classifier                the share of test digits that it tells wrong
+    flow-8-0.22, flow-8-0.27, flow-16-0.27
+                              flows for φ⁴ at L and κ, on configurations of cluster Monte Carlo:
+                              effective sample sizes. With --checkpoint FOLDER a run that has been
+                              stopped goes on. No digits are needed
 """
 
 import argparse
@@ -23,14 +27,24 @@ import multiprocessing
 import os
 import platform
 import time
+from functools import partial
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 from scipy.stats import sem
 
-from genmodels import bounds
+from genmodels import bounds, monte_carlo
 from genmodels.datasets import load_mnist
-from genmodels.models import classifier_torch, iwae_torch, trained, unet_torch, vae_torch
+from genmodels.exact.lattice_fields import Phi4
+from genmodels.models import (
+    classifier_torch,
+    flow_torch,
+    iwae_torch,
+    trained,
+    unet_torch,
+    vae_torch,
+)
 from genmodels.training.checks import cpu_has_bfloat16
 
 # name: (kind, arguments of its own, epochs); the longest first
@@ -42,6 +56,9 @@ MODELS = {
     "vae-1": ("iwae", {"num_importance_samples": 1}, 400),
     "vae-grey": ("vae", {}, 10),
     "classifier": ("classifier", {}, 6),
+    "flow-16-0.27": ("flow", {"size": 16, "kappa": 0.27, "lam": 0.022, "channels": 24}, 4),
+    "flow-8-0.27": ("flow", {"size": 8, "kappa": 0.27, "lam": 0.022, "channels": 12}, 2),
+    "flow-8-0.22": ("flow", {"size": 8, "kappa": 0.22, "lam": 0.022, "channels": 12}, 2),
 }
 SETTINGS = {
     "iwae": {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0},
@@ -49,7 +66,9 @@ SETTINGS = {
              "seed": 0},
     "vae": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
     "classifier": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
+    "flow": {"batch_size": 32, "recipe": "warm-up", "learning_rate": 3e-2, "seed": 0},
 }
+NUM_CONFIGURATIONS = 8_192  # of φ⁴, for the training
 NUM_SAMPLES = [1, 5, 50, 500, 5000]
 TEST_SEED = 0
 
@@ -57,29 +76,70 @@ TEST_SEED = 0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODELS))
-    names = parser.parse_args().names or list(MODELS)
+    parser.add_argument("--checkpoint", metavar="FOLDER", help="of flows, to go on from")
+    arguments = parser.parse_args()
+    names = arguments.names or list(MODELS)
     if unknown := [name for name in names if name not in MODELS]:
         parser.error(f"NAME must be one of {', '.join(MODELS)}, got {', '.join(unknown)}")
-    digits = load_mnist()
-    if len(digits.train_images) != 60_000:
+    digits_needed = any(MODELS[name][0] != "flow" for name in names)
+    if digits_needed and len((digits := load_mnist()).train_images) != 60_000:
         parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {digits.name}")
     workers = min(len(names), os.cpu_count() or 1)
     with concurrent.futures.ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn")) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(make, name) for name in names]):
+        runs = [pool.submit(make, name, arguments.checkpoint) for name in names]
+        for done in concurrent.futures.as_completed(runs):
             print(done.result(), flush=True)
 
 
-def make(name: str) -> str:
+def make(name: str, checkpoint: str | None = None) -> str:
     """Train, save, measure; the card is written again when the figures are there."""
     torch.set_num_threads(1)
-    digits = load_mnist()
     kind, own, num_epochs = MODELS[name]
     settings = SETTINGS[kind]
     torch.manual_seed(settings["seed"])
+    if kind == "flow":
+        model, fit, measure, source = flow(**own, checkpoint=checkpoint)
+    else:
+        digits = load_mnist()
+        model, fit, measure = of_digits(kind, digits, own)
+        source = digits.name
+    start = time.process_time()
+    history = fit(num_epochs=num_epochs, progress=False, **settings)
+    card = {
+        "command": f"python scripts/make_weights.py {name}",
+        "data": source,
+        "seed": settings["seed"],
+        "training": {**own, "num_epochs": num_epochs, "num_steps": history.num_steps, **settings},
+        "versions": {"python": platform.python_version(),
+                     **{package: importlib.metadata.version(package)
+                        for package in ("torch", "numpy")}},
+        "processor": f"{platform.machine()}, {torch.get_num_threads()} threads, "
+                     f"bfloat16 {cpu_has_bfloat16()}",
+        "date": datetime.date.today().isoformat(),
+        "seconds": round(history.seconds),
+        "processor_seconds": round(time.process_time() - start),  # of this call
+        "training_loss": [round(loss, 3) for loss in history["loss"]],
+    }
+    trained.save(model, name, card)
+    trained.load(model, name)  # the rounded weights
+    start = time.perf_counter()
+    card["figures"] = measure()
+    card["seconds_to_measure"] = round(time.perf_counter() - start)
+    trained.save(model, name, card)
+    *_, rows = card["figures"].values()
+    figures = ", ".join(
+        " ".join([str(row.get("loss") or f"L_{row['num_samples']}"), f"{row['mean']:.4g}"]
+                 + [f"± {row[key]:.2g}" for key in row if key == "standard_error"])
+        for row in rows)
+    return (f"{name}: {figures}; "
+            f"{card['seconds']} s to train, {card['seconds_to_measure']} s to measure")
+
+
+def of_digits(kind: str, digits, own: dict) -> tuple:
+    """A new model, and functions that train it and measure it."""
     images, test_images = (array.astype(np.float32) / 255
                            for array in (digits.train_images, digits.test_images))
-    start = time.perf_counter()
     if kind == "iwae":
         model = iwae_torch.BinaryVAE(mean_image=images.mean(axis=0))
         fit, data, measure = iwae_torch.fit, (images,), measure_bounds
@@ -92,33 +152,18 @@ def make(name: str) -> str:
     else:
         model = classifier_torch.Classifier()
         fit, data, measure = classifier_torch.fit, (images, digits.train_labels), measure_errors
-    history = fit(model, *data, **own, num_epochs=num_epochs, progress=False, **settings)
-    card = {
-        "command": f"python scripts/make_weights.py {name}",
-        "data": digits.name,
-        "seed": settings["seed"],
-        "training": {**own, "num_epochs": num_epochs, "num_steps": history.num_steps, **settings},
-        "versions": {"python": platform.python_version(),
-                     **{package: importlib.metadata.version(package)
-                        for package in ("torch", "numpy")}},
-        "processor": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-                     f"bfloat16 {cpu_has_bfloat16()}",
-        "date": datetime.date.today().isoformat(),
-        "seconds": round(time.perf_counter() - start),
-        "training_loss": [round(loss, 3) for loss in history["loss"]],
-    }
-    trained.save(model, name, card)
-    trained.load(model, name)  # the rounded weights
-    start = time.perf_counter()
-    card["figures"] = measure(model, test_images, digits.test_labels)
-    card["seconds_to_measure"] = round(time.perf_counter() - start)
-    trained.save(model, name, card)
-    *_, rows = card["figures"].values()
-    figures = ", ".join(" ".join([str(row.get("loss") or f"L_{row['num_samples']}"),
-                                  f"{row['mean']:.4g} ± {row['standard_error']:.2g}"])
-                        for row in rows)
-    return (f"{name}: {figures}; "
-            f"{card['seconds']} s to train, {card['seconds_to_measure']} s to measure")
+    return (model, partial(fit, model, *data, **own),
+            partial(measure, model, test_images, digits.test_labels))
+
+
+def flow(size: int, kappa: float, lam: float, channels: int, checkpoint: str | None) -> tuple:
+    """A new flow for φ⁴, functions that train it and measure it, and what its data are."""
+    field = Phi4(size, kappa, lam)
+    x = field.sample(NUM_CONFIGURATIONS, np.random.default_rng(0)).astype(np.float32)
+    model = flow_torch.Flow(size, channels)
+    fit = partial(flow_torch.fit, model, x, flow_torch.phi4_action(field), checkpoint=checkpoint)
+    source = f"{len(x)} configurations of Phi4({size}, {kappa}, {lam}).sample, default_rng(0)"
+    return model, fit, partial(measure_weights, model, field), source
 
 
 def measure_bounds(model, test_images: np.ndarray, _) -> dict:
@@ -161,6 +206,22 @@ def measure_errors(model, test_images: np.ndarray, test_labels: np.ndarray) -> d
     """The share of all test digits that the classifier tells wrong."""
     return {"num_examples": len(test_images),
             "losses": [row("share wrong", model.classify(test_images) != test_labels)]}
+
+
+def measure_weights(model, field: Phi4) -> dict:
+    """Effective sample sizes, on samples of the flow and on new ones of Monte Carlo (shares)."""
+    n, rng = 4096, np.random.default_rng(1)
+    x, log_q = (tensor.numpy().astype(float) for tensor in model.sample(n, TEST_SEED))
+    own = -field.action(x) - log_q
+    x = field.sample(n, rng).astype(np.float32)
+    others = -field.action(x) - model.log_density(x).numpy()
+    shares = {  # Z/⟨w⟩ over p is the share on Monte Carlo's, and 1/Z is ⟨1/w⟩ there
+        "effective share, flow": monte_carlo.effective_sample_size(own) / n,
+        "acceptance, flow": monte_carlo.independence_metropolis(own, rng)[1],
+        "effective share, Monte Carlo": n**2 / np.exp(logsumexp(others) + logsumexp(-others)),
+    }
+    return {"num_examples": n, "noise_with_seed": TEST_SEED,
+            "losses": [{"loss": name, "mean": float(share)} for name, share in shares.items()]}
 
 
 def row(name: str, values: np.ndarray) -> dict:

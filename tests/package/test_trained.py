@@ -11,6 +11,7 @@ import torch
 
 from genmodels.models import (
     classifier_torch,
+    flow_torch,
     iwae_torch,
     trained,
     unet_torch,
@@ -152,7 +153,8 @@ def test_the_weights_of_the_package_fit_and_have_a_full_card(name):
     assert all(card[key] not in (None, "", {}) for key in CARD)
     models = {"BinaryVAE": iwae_torch.BinaryVAE, "UNet": unet_torch.UNet,
               "ConvVAE": lambda: vae_torch.ConvVAE(latent_dim=16),
-              "Classifier": classifier_torch.Classifier}
+              "Classifier": classifier_torch.Classifier,
+              "Flow": lambda: flow_torch.Flow(**card["description"])}
     trained.load(models[card["model"]](), name)
 
 

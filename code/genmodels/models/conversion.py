@@ -46,8 +46,8 @@ def to_arrays(model: Model, values: Sequence | None = None) -> dict[str, np.ndar
 
     Those in bfloat16, which NumPy does not know, become float32.
 
-    `model` is a ConvVAE, MLPVAE or UNet of either framework, another child of vae_torch.VAE, or a
-    classifier_torch.Classifier.
+    `model` is a ConvVAE, MLPVAE or UNet of either framework, another child of vae_torch.VAE, a
+    classifier_torch.Classifier or a flow_torch.Flow.
     values: other arrays or tensors to put into this form, for instance gradients; one for each of
     `model.parameters()` in PyTorch, of `model.trainable_variables` in Keras, with its shape. (Only
     these are returned then; without values, all weights are, whether trainable or not.)
@@ -134,9 +134,11 @@ def _identify(model: Model, argument: str) -> tuple[str, str]:
         return "torch", f"{type(model).__module__}.{type(model).__qualname__}"
     if is_a(model, "genmodels.models.classifier_torch.Classifier"):
         return "torch", "Classifier"
+    if is_a(model, "genmodels.models.flow_torch.Flow"):
+        return "torch", "Flow"
     got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
     raise TypeError(f"{argument} must be a ConvVAE or MLPVAE of vae_torch or vae_keras, another "
-                    "VAE of vae_torch, a UNet of unet_torch or unet_keras, or a Classifier, "
+                    "VAE of vae_torch, a UNet of unet_torch or unet_keras, a Classifier or a Flow, "
                     f"got {got}")
 
 
@@ -148,6 +150,8 @@ def description(model: Model, argument: str = "model") -> dict[str, Any]:
                 "num_labels": model.num_labels, "pixels": model.pixels, "periodic": model.periodic}
     if architecture == "Classifier":
         return {"architecture": architecture}
+    if architecture == "Flow":
+        return {"architecture": architecture, "size": model.size, "channels": model.channels}
     description = {"architecture": architecture, "latent_dim": model.latent_dim,
                    "shape": model.shape, "likelihood": model.likelihood}
     if hasattr(model, "periodic"):
