@@ -190,7 +190,8 @@ def main() -> None:
                     for method, (thermal, steps, every) in LENGTHS.items()) + ". A step: "
         "a flipped cluster, overrelaxation and a Metropolis sweep (cluster), the last alone "
         "(metropolis), a trajectory of 40 leapfrog steps of 0.25 (hmc). ± one "
-        "standard error, by a jackknife over quarters of chains. Signs are drawn anew, so that ⟨M⟩ = 0 is not tested here.", "",
+        "standard error, by a jackknife over quarters of chains. Signs are drawn anew, "
+        "so that ⟨M⟩ = 0 is not tested here.", "",
         "## Two algorithms, two starts", "",
         "Deviations in standard errors of the difference: ordered − random start for each "
         "algorithm, then cluster − hmc. G(t): products of averages over lines.", "",
