@@ -172,8 +172,8 @@ class Flow(nn.Module):
         """n independent fields x (n, L, L) and their log q(x) (n,) in nats, without gradient.
 
         seed: of the noise, which comes from NumPy. num_steps: of the integration, with an error of
-        order num_steps⁻⁴. log_density(x) − log q shows it, both being for the same x. (From the same
-        noise more steps move x too, and log q may hardly change while it is wrong.)
+        order num_steps⁻⁴. log_density(x) − log q shows it, both being for the same x. (From
+        the same noise more steps move x too, and log q may hardly change while it is wrong.)
         Raises TypeError or ValueError if an argument is no integer, or not positive.
         """
         n = check_positive_int(n, "n")
