@@ -27,10 +27,10 @@ from genmodels import monte_carlo
 from genmodels.exact.lattice import observables
 from genmodels.exact.lattice_fields import Phi4
 from genmodels.models import trained
-from genmodels.models.flow_torch import Flow
+from genmodels.models.flow_torch import NUM_STEPS, Flow
 
 RESULTS = Path(__file__).parent / "results" / "flow.md"
-NUM_SAMPLES = {8: 20_480, 16: 10_240}  # of the flow, and of Monte Carlo
+NUM_SAMPLES = {8: 8_192, 16: 8_192}  # of the flow, and of Monte Carlo
 NUM_CHAINS = 32  # of Phi4.sample, each with as many configurations
 NUM_NODES = {8: 8, 16: 10}  # of the integration over κ
 NUM_STEPS = {8: 60_000, 16: 40_000}  # of a chain at each node
@@ -95,10 +95,11 @@ def measure(name: str) -> list[str]:
     share = float(monte_carlo.effective_sample_size(log_w)) / n
     _, acceptance = monte_carlo.independence_metropolis(log_w, rng)
     log_Z, error_Z = monte_carlo.log_mean_weight(log_w)
-    (x_fine, q_fine), (x_coarse, q_coarse) = (flow.sample(2000, seed=1, num_steps=k)
-                                              for k in (16, 8))
-    change = float((q_fine - q_coarse).abs().max())
-    moved = float((x_fine - x_coarse).abs().max())
+    some, log_q = flow.sample(500, seed=2)
+    back, finer = flow.log_density(some), flow.log_density(some, num_steps=2 * NUM_STEPS)
+    there_and_back, change = (float(abs(difference).max())
+                              for difference in (log_q - back, finer - back))
+    moved = float(abs(flow.sample(500, seed=2, num_steps=2 * NUM_STEPS)[0] - some).max())
 
     # Monte Carlo's configurations: not those of the training, from other chains
     reference, seconds_chain = timed(lambda: field.sample(n, rng, num_chains=NUM_CHAINS))
@@ -124,8 +125,9 @@ def measure(name: str) -> list[str]:
         f"{monte_carlo.weight_tail(log_w):.2f} |",
         f"| standard deviation of log w, flow / Monte Carlo | {log_w.std():.3f} / "
         f"{log_v.std():.3f} |",
-        f"| 8 → 16 steps, 2,000 samples: largest change of log q / of x | {change:.2g} / "
-        f"{moved:.2g} |",
+        f"| log q(x) of 500 samples, there and back: largest difference | {there_and_back:.2g} |",
+        f"| {NUM_STEPS} → {2 * NUM_STEPS} steps: largest change of log q(x) at the same x / of x "
+        f"from the same noise | {change:.2g} / {moved:.2g} |",
         f"| log Z by the flow's samples | {log_Z:.4f} ± {error_Z:.4f} |",
         f"| log Z by Monte Carlo's configurations and inverse weights | {-inverse_Z:.4f} ± "
         f"{error_inverse:.4f} |",
@@ -153,7 +155,8 @@ def measure(name: str) -> list[str]:
             f"{of_weights[0]:.4f} ± {of_weights[1]:.4f}", f"{z:+.1f}",
             f"{seconds_flow:.1f}, {same_error:.2g}"]) + " |")
     print(f"{name}: ESS {share:.3f} (Monte Carlo's {share_reference:.3f}), acceptance "
-          f"{acceptance:.3f}, doubling {change:.2g}, log Z {log_Z:.4f}({error_Z:.4f}), "
+          f"{acceptance:.3f}, doubling {change:.2g}, back {there_and_back:.2g}, "
+          f"log Z {log_Z:.4f}({error_Z:.4f}), "
           f"{-inverse_Z:.4f}({error_inverse:.4f}), {integral_Z:.4f}({error_integral:.4f}), "
           f"worst deviation {worst:.1f}; {seconds_flow:.1f} s, {seconds_chain:.1f} s", flush=True)
     return [*lines, ""]

@@ -37,7 +37,7 @@ __all__ = ["Flow", "History", "fit", "phi4_action"]
 VectorField = Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
 Action = Callable[[torch.Tensor], torch.Tensor]  # x (n, L, L) -> S(x) (n,), differentiable
 
-NUM_STEPS = 8  # of Runge and Kutta, unless another number is given
+NUM_STEPS = 16  # of Runge and Kutta, unless another number is given
 TRAINING_STEPS = (3, 4)  # in turn: few, because the mismatch counts
 MISMATCH_WEIGHT = 5
 NUM_WAVES = 3  # cos(π b t), b = 0, 1, 2: how what depends on t depends on it
@@ -171,8 +171,9 @@ class Flow(nn.Module):
                num_steps: int = NUM_STEPS) -> tuple[torch.Tensor, torch.Tensor]:
         """n independent fields x (n, L, L) and their log q(x) (n,) in nats, without gradient.
 
-        seed: of the noise, which comes from NumPy. num_steps: of the integration; both x and log q
-        have an error of order num_steps⁻⁴: double it to see how large.
+        seed: of the noise, which comes from NumPy. num_steps: of the integration, with an error of
+        order num_steps⁻⁴. log_density(x) − log q shows it, both being for the same x. (From
+        the same noise more steps move x too, and log q may hardly change while it is wrong.)
         Raises TypeError or ValueError if an argument is no integer, or not positive.
         """
         n = check_positive_int(n, "n")
