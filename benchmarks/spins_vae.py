@@ -16,8 +16,9 @@ The error of a crossing is that of a bootstrap over the Markov chains that the c
 from. Since a seed has its own data, the spread over seeds contains the noise of all data, those
 for training too.
 
-energies: VAEs trained at one temperature, L = 16. The energy of their samples, spins drawn from
-p(x|h) with h from the prior; that of reconstructions; −2 <m²>; and the exact one.
+energies: VAEs in PyTorch trained at one temperature, L = 16. The energy of their samples, spins
+drawn from p(x|h) with h from the prior; the same with h from Q(h|x) of held-out configurations;
+−2 <m²>; and the exact one.
 
 Each run adds its row to benchmarks/results/spins_vae.json as soon as it ends, and the tables beside
 it are written from that file; a run whose row is there is left out (`--again` repeats it).
@@ -43,8 +44,8 @@ TRAINING = np.linspace(1.5, 3.5, 12)
 CRITICAL = np.linspace(2.2, 2.4, 13)  # narrow: a cubic then shifts a crossing by 2e-4 at most
 STEPS = {8: 1000, 16: 1200, 32: 1200}
 NUM_BLOCKS = ising.NUM_CHAINS  # of as many configurations each
-ENERGY_SIZE, ENERGY_TEMPERATURES, ENERGY_DIMENSIONS = 16, (1.8, ising.CRITICAL_TEMPERATURE, 3.0), (
-    1, 2, 8)
+ENERGY_SIZE, ENERGY_STEPS, ENERGY_DIMENSIONS = 16, 1000, (1, 8)
+ENERGY_TEMPERATURES = (1.8, ising.CRITICAL_TEMPERATURE, 3.0)
 SETTINGS = {"batch_size": 128, "learning_rate": 2e-3, "precision": "float32", "progress": False}
 HIDDEN = 256
 LAYERS = (2, 1)  # hidden ones of the encoder
@@ -202,17 +203,20 @@ def energies(seed: int) -> dict:
         test = ising.sample(ENERGY_SIZE, T, 4096, rng)
         for k in ENERGY_DIMENSIONS:
             model, module = model_of("torch", ENERGY_SIZE, k, seed)
-            module.fit(model, train, num_steps=1500, seed=seed, **SETTINGS)
+            module.fit(model, train, num_steps=ENERGY_STEPS, seed=seed, **SETTINGS)
             row = {"T": float(T), "k": k, "exact": float(ising.energy(ENERGY_SIZE, T)),
-                   "test data": mean(ising.energies(test)),
+                   "held-out data": mean(ising.energies(test)),
                    "−2 <m²>": mean(-2 * test.mean(axis=(1, 2), dtype=float) ** 2)}
-            for name, h in (("samples", rng.standard_normal((4096, k))),
-                            ("reconstructions", encoded(model, test))):
+            with torch.no_grad():
+                mean_h, log_var = (head.numpy() for head in model.encode(test))
+            noise = rng.standard_normal((2, len(test), k))
+            for name, h in (("samples", noise[0]),
+                            ("decoded from data", mean_h + np.exp(log_var / 2) * noise[1])):
                 means = decoded(model, h)
                 spins = np.where(rng.random(means.shape) < (1 + means) / 2, 1, -1)
                 row[name] = mean(ising.energies(spins.astype(np.float32)))
                 row[f"|m| of {name}"] = mean(np.abs(spins.mean(axis=(1, 2))))
-            rows.append(row | {"|m| of test data": mean(np.abs(test.mean(axis=(1, 2))))})
+            rows.append(row | {"|m| of held-out data": mean(np.abs(test.mean(axis=(1, 2))))})
     return {"what": "energies", "seed": seed, "rows": rows}
 
 
@@ -296,7 +300,7 @@ def critical(kind: tuple, rows: list[dict]) -> list[str]:
 
 def energy_table(rows: list[dict]) -> list[str]:
     """Return the table of energies: the mean over seeds, and its standard error."""
-    names = ("−2 <m²>", "reconstructions", "samples")
+    names = ("−2 <m²>", "decoded from data", "samples")
     lines = ["", f"## Energies per spin, L = {ENERGY_SIZE}", "",
              "A VAE (PyTorch) is trained at one temperature; mean over "
              f"{len({row['seed'] for row in rows})} seeds with its standard error.", "",
@@ -306,10 +310,11 @@ def energy_table(rows: list[dict]) -> list[str]:
     for T, k in sorted({(row["T"], row["k"]) for row in rows}):
         group = [row for row in rows if (row["T"], row["k"]) == (T, k)]
         found = {name: np.array([row[name][0] for row in group])
-                 for name in ("test data", *names, "|m| of samples", "|m| of test data")}
+                 for name in ("held-out data", *names, "|m| of samples",
+                              "|m| of held-out data")}
         found["ratio"] = found["samples"] / group[0]["exact"]
-        cells = [average(found[name]) for name in ("test data", *names, "ratio", "|m| of samples",
-                                                   "|m| of test data")]
+        cells = [average(found[name]) for name in (
+            "held-out data", *names, "ratio", "|m| of samples", "|m| of held-out data")]
         lines.append(f"| {T:.4f} | {k} | {group[0]['exact']:.4f} | " + " | ".join(cells) + " |")
     return lines
 

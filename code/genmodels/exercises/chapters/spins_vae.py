@@ -274,7 +274,11 @@ def hidden_order(order, strength, dense_network):
     for i, (word, correct) in enumerate(zip(order, right), 1):
         need(word == correct, f"magnet {i} is not {word!r}. Draw the signs of its first principal "
              "component as a picture, and compare its eigenvalue with the second one.")
-    compare(strength, np.sqrt(shares), what="strength", error=3e-3, named_within=1e-3, mistakes={
+    compare(strength, np.sqrt(shares), what="strength", mistakes={
+        "The mean of the configurations is subtracted here; take the products x xᵀ as they are.":
+            np.sqrt(centred),
+        "The mean is subtracted here, and the sum divided by n − 1; take the average of x xᵀ.":
+            np.sqrt(centred * 400 / 399),
         "These are averages of |m|, the mean of all spins: the order is not uniform.": firsts,
         "These are κ₁/N: take the square root, as m is the root of m².": shares,
         "These are √κ₁: divide κ₁ by the number of spins.": np.sqrt(shares * 144),
