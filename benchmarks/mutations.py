@@ -47,6 +47,9 @@ REASONS = {
     ("antiferromagnet", "np.roll"): SPIN,
     ("chain-coupling", "s[:, 1:]"): SPIN,
     ("two-level-thermometer", "1000 -> 1001"): "a change in the fourth digit: three are enough",
+    ("bent-codes", "2.5 -> "): "a factor of a code cancels in its cumulant: this is the exercise",
+    ("energy-by-modes", "line 12: 1 -> 2"): "both spectra need more than two waves",
+    ("thresholded-magnet", "-1 -> 1"): "a bond is the same one from its other end",
     ("soft-modes", "neighbours"):
         "reversing every second displacement changes the sign, and no eigenvalue",
 }

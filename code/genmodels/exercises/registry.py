@@ -49,6 +49,8 @@ BY_CHAPTER = {
     "likelihood_guidance": ("flow-log-likelihood", "volume-and-entropy", "signs-or-normal",
                             "guided-ode-variance", "label-that-shifts"),
     "boltzmann": ("broken-symmetry", "thinned-chain", "wrong-bonds", "stiffest-mode", "how-long"),
+    "spins_vae": ("curie-weiss-field", "bent-codes", "thresholded-magnet", "energy-by-modes",
+                  "hidden-order"),
 }
 CHAPTER_OF = {name: chapter for chapter, names in BY_CHAPTER.items() for name in names}
 
