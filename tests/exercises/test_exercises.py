@@ -33,6 +33,7 @@ from planted import (
     learning_distributions,
     likelihood_guidance,
     linear_vae,
+    masked_spins,
     parameterisations,
     samplers,
     two_frameworks,
@@ -53,7 +54,7 @@ each_chapter = pytest.mark.parametrize(
 PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
     bounds, collapse, comparing, conditional, digits, elbo, gradients, hierarchical,
     kl_divergence, latent_variables, learning_distributions, likelihood_guidance,
-    linear_vae, parameterisations, samplers, two_frameworks, vae_keras, vae_torch)}
+    linear_vae, masked_spins, parameterisations, samplers, two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
     "raises": "def {f}(*a, **k):\n    raise KeyError('no')",
     "exits": "def {f}(*a, **k):\n    raise SystemExit",

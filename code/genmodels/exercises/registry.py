@@ -48,6 +48,8 @@ BY_CHAPTER = {
     "digits": ("batch-simple-loss", "loss-levels", "zero-or-nine", "elbo-bits", "frechet-floor"),
     "likelihood_guidance": ("flow-log-likelihood", "volume-and-entropy", "signs-or-normal",
                             "guided-ode-variance", "label-that-shifts"),
+    "masked_spins": ("ring-in-few-steps", "block-cost", "which-weight", "missed-phase",
+                     "read-the-hamiltonian"),
 }
 CHAPTER_OF = {name: chapter for chapter, names in BY_CHAPTER.items() for name in names}
 

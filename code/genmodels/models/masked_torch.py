@@ -12,6 +12,8 @@ given those before. Either way it is an exact probability, and q(−x | order) =
 Labels say what kind of configurations is meant, for instance at which temperature. In nats.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -76,6 +78,7 @@ class MaskedSpins(nn.Module):
         self.shape = check_shape(shape)
         if len(self.shape) != 2:
             raise ValueError(f"shape must be two sizes, got {self.shape}")
+        self.num_spins = self.shape[0] * self.shape[1]  # N
         self.num_labels = check_positive_int(num_labels, "num_labels")
         self.channels = channels = check_positive_int(channels, "channels")
         self.dilations = check_dilations(dilations, self.shape)
@@ -85,11 +88,6 @@ class MaskedSpins(nn.Module):
                                     for dilation in self.dilations)
         self.conv_out = nn.Conv2d(channels, 1, 3, **periodic)
         nn.init.zeros_(self.conv_out.weight)
-
-    @property
-    def num_spins(self) -> int:
-        """N."""
-        return self.shape[0] * self.shape[1]
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """ℓ (n, *shape) for x (n, *shape) of −1, 0 and 1, labels (n,). Nothing is checked."""
@@ -106,7 +104,7 @@ class MaskedSpins(nn.Module):
         return {"loss": self.num_spins * surprise.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))}
 
     @torch.no_grad()
-    def logits(self, x: Array, labels: ArrayLike, batch_size: int = 100) -> np.ndarray:
+    def logits(self, x: Array, labels: ArrayLike, batch_size: int = 50) -> np.ndarray:
         """ℓ (n, *shape) float64 for x (n, *shape) of −1, 0 (hidden) and 1; without gradient.
 
         labels: one for all, or (n,).
@@ -114,12 +112,11 @@ class MaskedSpins(nn.Module):
         """
         spins = plain_array(x, "x")
         check_data(np.where(spins == 0, spins.dtype.type(1), spins), "x", self.shape, "spins")
-        return self._in_parts(lambda x, labels: (self(x, labels),), len(x), labels, batch_size,
-                              spins)[0]
+        return self._in_parts(lambda x, labels: (self(x, labels),), labels, batch_size, spins)[0]
 
     @torch.no_grad()
     def log_probability(self, x: Array, labels: ArrayLike, order: ArrayLike,
-                        batch_size: int = 100) -> np.ndarray:
+                        batch_size: int = 50) -> np.ndarray:
         """log q(x | order) (n,) float64, exact, for x (n, *shape) of ±1; without gradient.
 
         labels: one for all, or (n,). order (n, *shape) or (*shape,): see `random_orders`.
@@ -128,11 +125,11 @@ class MaskedSpins(nn.Module):
         check_data(x, "x", self.shape, "spins")
         order = self._order(order, len(x))
         return self._in_parts(lambda x, order, labels: self._reveal(order, labels, given=x)[1:],
-                              len(x), labels, batch_size, plain_array(x), order)[0]
+                              labels, batch_size, plain_array(x), order)[0]
 
     @torch.no_grad()
     def sample(self, order: ArrayLike, labels: ArrayLike, *, seed: int = 0,
-               batch_size: int = 100) -> tuple[np.ndarray, np.ndarray]:
+               batch_size: int = 50) -> tuple[np.ndarray, np.ndarray]:
         """Pair: x (n, *shape) float32 of ±1, drawn in these orders, and log q(x | order) (n,).
 
         order (n, *shape): see `random_orders`. labels: one for all, or (n,). What is drawn follows
@@ -144,7 +141,7 @@ class MaskedSpins(nn.Module):
         chance = np.random.default_rng(seed).random(order.shape, dtype=np.float32)
         x, log_q = self._in_parts(
             lambda order, chance, labels: self._reveal(order, labels, chance=chance),
-            len(order), labels, batch_size, order, chance)
+            labels, batch_size, order, chance)
         return x.astype(np.float32), log_q
 
     def _reveal(self, order: torch.Tensor, labels: torch.Tensor, *,
@@ -177,13 +174,13 @@ class MaskedSpins(nn.Module):
                              f"{order.min()} to {order.max()}")
         return order.astype(np.int64)
 
-    def _in_parts(self, function, n: int, labels: ArrayLike, batch_size: int,
+    def _in_parts(self, function: Callable, labels: ArrayLike, batch_size: int,
                   *arrays: np.ndarray) -> list[np.ndarray]:
         """What function(*arrays, labels) returns of batches, put together in float64."""
         check_positive_int(batch_size, "batch_size")
         check_precise_weights(self)
-        labels = self._labels(labels, n)
-        weight, parts = self.conv_in.weight, []
+        n = len(arrays[0])
+        labels, weight, parts = self._labels(labels, n), self.conv_in.weight, []
         with without_autocast(weight):
             for start in range(0, n, batch_size):
                 part = [place(weight, array[start:start + batch_size])
@@ -203,8 +200,7 @@ def check_dilations(dilations: tuple[int, ...], shape: tuple[int, ...]) -> tuple
         raise ValueError(f"dilations must be one or more positive integers, got {dilations!r}")
     dilations = tuple(check_positive_int(each, "each of the dilations") for each in dilations)
     if max(dilations) > min(shape):  # circular padding wraps around once
-        raise ValueError(f"dilations must be at most {min(shape)}, the size of the lattice, got "
-                         f"{max(dilations)}")
+        raise ValueError(f"dilations must be at most {min(shape)}, got {max(dilations)}")
     return dilations
 
 
@@ -277,4 +273,4 @@ def loss_terms(model: MaskedSpins, x: Array, labels: ArrayLike, *, seed: int = 0
     def loss(x, hidden, labels):
         return (model.batch_loss(Batch((x, labels), (hidden,), 0.0, 0))["loss"],)
 
-    return model._in_parts(loss, len(x), labels, batch_size, plain_array(x), hidden)[0]
+    return model._in_parts(loss, labels, batch_size, plain_array(x), hidden)[0]

@@ -49,6 +49,8 @@ def tests_of(chapter: str) -> ModuleType:
             import genmodels.exercises.chapters.samplers as tests
         case "likelihood_guidance":
             import genmodels.exercises.chapters.likelihood_guidance as tests
+        case "masked_spins":
+            import genmodels.exercises.chapters.masked_spins as tests
         case _:
             raise ValueError(f"chapter must be one with exercises, got {chapter!r}")
     return tests
