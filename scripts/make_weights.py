@@ -2,10 +2,10 @@
 
     python scripts/make_weights.py [NAME ...]
 
-The full digits are needed. As many models are made at once as there are processors, each with one
-thread: for matrices of this size a second thread gains little. Each model trains on the 60,000
-training digits; its weights are rounded to half precision, and only then measured on all 10,000
-test digits. The cards say how long each took.
+The full digits are needed, but for masked-spins. As many models are made at once as there are
+processors, each with one thread: for matrices of this size a second thread gains little. A model of
+digits trains on the 60,000 training digits; its weights are rounded to half precision, and only
+then measured on all 10,000 test digits. The cards say how long each took.
 
     iwae-50, iwae-5, vae-1    VAEs of digits that are binarised, anew at each step of the training,
                               and once for the measurement: L_K for K from 1 to 5,000
@@ -13,6 +13,8 @@ test digits. The cards say how long each took.
                               unet_torch.fit; both losses are measured
     vae-grey                  a convolutional VAE of grey digits with 16 latents: −ELBO
     classifier                the share of test digits that it tells wrong
+    masked-spins              a network that fills in hidden spins of the Ising model, 16 × 16, at
+                              three temperatures: −ELBO of other configurations, beside the entropy
 """
 
 import argparse
@@ -30,7 +32,15 @@ from scipy.stats import sem
 
 from genmodels import bounds
 from genmodels.datasets import load_mnist
-from genmodels.models import classifier_torch, iwae_torch, trained, unet_torch, vae_torch
+from genmodels.exact import ising
+from genmodels.models import (
+    classifier_torch,
+    iwae_torch,
+    masked_torch,
+    trained,
+    unet_torch,
+    vae_torch,
+)
 from genmodels.training.checks import cpu_has_bfloat16
 
 # name: (kind, arguments of its own, epochs); the longest first
@@ -42,6 +52,7 @@ MODELS = {
     "vae-1": ("iwae", {"num_importance_samples": 1}, 400),
     "vae-grey": ("vae", {}, 10),
     "classifier": ("classifier", {}, 6),
+    "masked-spins": ("masked", {}, 4),
 }
 SETTINGS = {
     "iwae": {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0},
@@ -49,7 +60,11 @@ SETTINGS = {
              "seed": 0},
     "vae": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
     "classifier": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
+    "masked": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0,
+               "precision": "float32"},
 }
+TEMPERATURES = [1.8, ising.CRITICAL_TEMPERATURE, 3.0]  # of the labels 0, 1, 2
+LATTICE_SIZE, NUM_CONFIGURATIONS = 16, 20_000  # at each temperature
 NUM_SAMPLES = [1, 5, 50, 500, 5000]
 TEST_SEED = 0
 
@@ -60,9 +75,9 @@ def main() -> None:
     names = parser.parse_args().names or list(MODELS)
     if unknown := [name for name in names if name not in MODELS]:
         parser.error(f"NAME must be one of {', '.join(MODELS)}, got {', '.join(unknown)}")
-    digits = load_mnist()
-    if len(digits.train_images) != 60_000:
-        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {digits.name}")
+    loaded = load_mnist()
+    if names != ["masked-spins"] and len(loaded.train_images) != 60_000:
+        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {loaded.name}")
     workers = min(len(names), os.cpu_count() or 1)
     with concurrent.futures.ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn")) as pool:
@@ -73,12 +88,10 @@ def main() -> None:
 def make(name: str) -> str:
     """Train, save, measure; the card is written again when the figures are there."""
     torch.set_num_threads(1)
-    digits = load_mnist()
     kind, own, num_epochs = MODELS[name]
     settings = SETTINGS[kind]
     torch.manual_seed(settings["seed"])
-    images, test_images = (array.astype(np.float32) / 255
-                           for array in (digits.train_images, digits.test_images))
+    (images, labels), held_out, source = spins() if kind == "masked" else digits()
     start = time.perf_counter()
     if kind == "iwae":
         model = iwae_torch.BinaryVAE(mean_image=images.mean(axis=0))
@@ -88,14 +101,18 @@ def make(name: str) -> str:
         fit, data, measure = vae_torch.fit, (images,), measure_elbo
     elif kind == "unet":
         model = unet_torch.UNet()
-        fit, data, measure = unet_torch.fit, (images, digits.train_labels), measure_losses
+        fit, data, measure = unet_torch.fit, (images, labels), measure_losses
+    elif kind == "masked":
+        model = masked_torch.MaskedSpins((LATTICE_SIZE, LATTICE_SIZE),
+                                         num_labels=len(TEMPERATURES))
+        fit, data, measure = masked_torch.fit, (images, labels), measure_spins
     else:
         model = classifier_torch.Classifier()
-        fit, data, measure = classifier_torch.fit, (images, digits.train_labels), measure_errors
+        fit, data, measure = classifier_torch.fit, (images, labels), measure_errors
     history = fit(model, *data, **own, num_epochs=num_epochs, progress=False, **settings)
     card = {
         "command": f"python scripts/make_weights.py {name}",
-        "data": digits.name,
+        "data": source,
         "seed": settings["seed"],
         "training": {**own, "num_epochs": num_epochs, "num_steps": history.num_steps, **settings},
         "versions": {"python": platform.python_version(),
@@ -110,7 +127,7 @@ def make(name: str) -> str:
     trained.save(model, name, card)
     trained.load(model, name)  # the rounded weights
     start = time.perf_counter()
-    card["figures"] = measure(model, test_images, digits.test_labels)
+    card["figures"] = measure(model, *held_out)
     card["seconds_to_measure"] = round(time.perf_counter() - start)
     trained.save(model, name, card)
     *_, rows = card["figures"].values()
@@ -119,6 +136,27 @@ def make(name: str) -> str:
                         for row in rows)
     return (f"{name}: {figures}; "
             f"{card['seconds']} s to train, {card['seconds_to_measure']} s to measure")
+
+
+def digits() -> tuple:
+    """Training images and labels, those of the test set, and what they are."""
+    loaded = load_mnist()
+    images, test_images = (array.astype(np.float32) / 255
+                           for array in (loaded.train_images, loaded.test_images))
+    return (images, loaded.train_labels), (test_images, loaded.test_labels), loaded.name
+
+
+def spins() -> tuple:
+    """Configurations and labels to train on, others from chains of their own, and what they are."""
+    pairs = []
+    for number, seed in ((NUM_CONFIGURATIONS, 0), (NUM_CONFIGURATIONS // 10, 1)):
+        x = [ising.sample(LATTICE_SIZE, temperature, number, np.random.default_rng([seed, label]))
+             for label, temperature in enumerate(TEMPERATURES)]
+        pairs.append((np.concatenate(x), np.repeat(np.arange(len(TEMPERATURES)), number)))
+    temperatures = ", ".join(f"{temperature:.6f}" for temperature in TEMPERATURES)
+    return *pairs, (f"Ising model, {LATTICE_SIZE} × {LATTICE_SIZE}, periodic, T = {temperatures} "
+                    f"(labels 0, 1, 2), {NUM_CONFIGURATIONS:,} configurations each by "
+                    "genmodels.exact.ising.sample")
 
 
 def measure_bounds(model, test_images: np.ndarray, _) -> dict:
@@ -161,6 +199,17 @@ def measure_errors(model, test_images: np.ndarray, test_labels: np.ndarray) -> d
     """The share of all test digits that the classifier tells wrong."""
     return {"num_examples": len(test_images),
             "losses": [row("share wrong", model.classify(test_images) != test_labels)]}
+
+
+def measure_spins(model, x: np.ndarray, labels: np.ndarray) -> dict:
+    """−ELBO of all configurations of each temperature, beside the exact entropy, nats each."""
+    rows = []
+    for label, temperature in enumerate(TEMPERATURES):
+        terms = masked_torch.loss_terms(model, x[labels == label], label, seed=TEST_SEED)
+        energy = LATTICE_SIZE**2 * ising.energy(LATTICE_SIZE, temperature)
+        entropy = energy / temperature + ising.log_partition(LATTICE_SIZE, temperature)
+        rows.append({**row(f"−ELBO at T = {temperature:.3f}", terms), "entropy": float(entropy)})
+    return {"num_examples": len(x), "hidden_with_seed": TEST_SEED, "losses": rows}
 
 
 def row(name: str, values: np.ndarray) -> dict:
