@@ -31,9 +31,11 @@ from planted import (
     hierarchical,
     kl_divergence,
     latent_variables,
+    lattice_fields,
     learning_distributions,
     likelihood_guidance,
     linear_vae,
+    masked_spins,
     parameterisations,
     samplers,
     spins_vae,
@@ -54,8 +56,9 @@ each_chapter = pytest.mark.parametrize(
                 for name in WITH_EXERCISES], scope="module")
 PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
     boltzmann, bounds, collapse, comparing, conditional, digits, elbo, gradients, hierarchical,
-    kl_divergence, latent_variables, learning_distributions, likelihood_guidance,
-    linear_vae, parameterisations, samplers, spins_vae, two_frameworks, vae_keras, vae_torch)}
+    kl_divergence, latent_variables, lattice_fields, learning_distributions,
+    likelihood_guidance, linear_vae, masked_spins, parameterisations, samplers, spins_vae,
+    two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
     "raises": "def {f}(*a, **k):\n    raise KeyError('no')",
     "exits": "def {f}(*a, **k):\n    raise SystemExit",

@@ -13,6 +13,8 @@ from genmodels.models import (
     classifier_torch,
     flow_torch,
     iwae_torch,
+    lattice_torch,
+    masked_torch,
     trained,
     unet_torch,
     vae_keras,
@@ -154,6 +156,8 @@ def test_the_weights_of_the_package_fit_and_have_a_full_card(name):
     models = {"BinaryVAE": iwae_torch.BinaryVAE, "UNet": unet_torch.UNet,
               "ConvVAE": lambda: vae_torch.ConvVAE(latent_dim=16),
               "Classifier": classifier_torch.Classifier,
+              "LatticeDenoiser": lambda: lattice_torch.LatticeDenoiser(**card["description"]),
+              "MaskedSpins": lambda: masked_torch.MaskedSpins(num_labels=3),
               "Flow": lambda: flow_torch.Flow(**card["description"])}
     trained.load(models[card["model"]](), name)
 

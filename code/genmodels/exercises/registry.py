@@ -51,6 +51,8 @@ BY_CHAPTER = {
     "boltzmann": ("broken-symmetry", "thinned-chain", "wrong-bonds", "stiffest-mode", "how-long"),
     "spins_vae": ("curie-weiss-field", "bent-codes", "thresholded-magnet", "energy-by-modes",
                   "hidden-order"),
+    "masked_spins": ("ring-in-few-steps", "block-cost", "which-weight", "missed-phase",
+                     "read-the-hamiltonian"),
 }
 CHAPTER_OF = {name: chapter for chapter, names in BY_CHAPTER.items() for name in names}
 
