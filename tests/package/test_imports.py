@@ -20,6 +20,7 @@ FLOORS = [
     {"validate"},
     {"exact", "datasets", "plotting", "budget"},
     {"diffusion", "bounds", "sample_quality"},
+    {"lattice_diffusion"},
     {"training"},
     {"models"},
     {"exercises"},

@@ -12,6 +12,7 @@ import torch
 from genmodels.models import (
     classifier_torch,
     iwae_torch,
+    lattice_torch,
     trained,
     unet_torch,
     vae_keras,
@@ -152,7 +153,8 @@ def test_the_weights_of_the_package_fit_and_have_a_full_card(name):
     assert all(card[key] not in (None, "", {}) for key in CARD)
     models = {"BinaryVAE": iwae_torch.BinaryVAE, "UNet": unet_torch.UNet,
               "ConvVAE": lambda: vae_torch.ConvVAE(latent_dim=16),
-              "Classifier": classifier_torch.Classifier}
+              "Classifier": classifier_torch.Classifier,
+              "LatticeDenoiser": lambda: lattice_torch.LatticeDenoiser(**card["description"])}
     trained.load(models[card["model"]](), name)
 
 

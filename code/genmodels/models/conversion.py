@@ -40,14 +40,17 @@ TORCH_NAMES = {
     },
 }
 
+# Models of PyTorch alone: the module and the class.
+TORCH_ALONE = (("classifier_torch", "Classifier"), ("lattice_torch", "LatticeDenoiser"))
+
 
 def to_arrays(model: Model, values: Sequence | None = None) -> dict[str, np.ndarray]:
     """Copies of a model's weights, under PyTorch's `state_dict` names and in PyTorch's layout.
 
     Those in bfloat16, which NumPy does not know, become float32.
 
-    `model` is a ConvVAE, MLPVAE or UNet of either framework, another child of vae_torch.VAE, or a
-    classifier_torch.Classifier.
+    `model` is a ConvVAE, MLPVAE or UNet of either framework, another child of vae_torch.VAE, a
+    classifier_torch.Classifier or a lattice_torch.LatticeDenoiser.
     values: other arrays or tensors to put into this form, for instance gradients; one for each of
     `model.parameters()` in PyTorch, of `model.trainable_variables` in Keras, with its shape. (Only
     these are returned then; without values, all weights are, whether trainable or not.)
@@ -132,12 +135,13 @@ def _identify(model: Model, argument: str) -> tuple[str, str]:
                 return framework, architecture
     if is_a(model, "genmodels.models.vae_torch.VAE"):  # it names its weights itself
         return "torch", f"{type(model).__module__}.{type(model).__qualname__}"
-    if is_a(model, "genmodels.models.classifier_torch.Classifier"):
-        return "torch", "Classifier"
+    for module, architecture in TORCH_ALONE:
+        if is_a(model, f"genmodels.models.{module}.{architecture}"):
+            return "torch", architecture
     got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
     raise TypeError(f"{argument} must be a ConvVAE or MLPVAE of vae_torch or vae_keras, another "
-                    "VAE of vae_torch, a UNet of unet_torch or unet_keras, or a Classifier, "
-                    f"got {got}")
+                    "VAE of vae_torch, a UNet of unet_torch or unet_keras, or a "
+                    f"{' or '.join(name for _, name in TORCH_ALONE)}, got {got}")
 
 
 def description(model: Model, argument: str = "model") -> dict[str, Any]:
@@ -148,6 +152,9 @@ def description(model: Model, argument: str = "model") -> dict[str, Any]:
                 "num_labels": model.num_labels, "pixels": model.pixels, "periodic": model.periodic}
     if architecture == "Classifier":
         return {"architecture": architecture}
+    if architecture == "LatticeDenoiser":
+        return {"architecture": architecture, "size": model.size, "odd": model.odd,
+                "channels": model.channels, "num_blocks": model.num_blocks}
     description = {"architecture": architecture, "latent_dim": model.latent_dim,
                    "shape": model.shape, "likelihood": model.likelihood}
     if hasattr(model, "periodic"):
