@@ -2,10 +2,10 @@
 
     python scripts/make_weights.py [NAME ...]
 
-The full digits are needed. As many models are made at once as there are processors, each with one
-thread: for matrices of this size a second thread gains little. Each model trains on the 60,000
-training digits; its weights are rounded to half precision, and only then measured on all 10,000
-test digits. The cards say how long each took.
+The full digits are needed, but for lattice-…. As many models are made at once as there are
+processors, each with one thread: for matrices of this size a second thread gains little. A model of
+digits trains on the 60,000 training digits; its weights are rounded to half precision, and only
+then measured on all 10,000 test digits. The cards say how long each took.
 
     iwae-50, iwae-5, vae-1    VAEs of digits that are binarised, anew at each step of the training,
                               and once for the measurement: L_K for K from 1 to 5,000
@@ -13,6 +13,9 @@ test digits. The cards say how long each took.
                               unet_torch.fit; both losses are measured
     vae-grey                  a convolutional VAE of grey digits with 16 latents: −ELBO
     classifier                the share of test digits that it tells wrong
+    lattice-odd-27, lattice-free-27, lattice-odd-22
+                              denoisers of φ⁴, 16 × 16, at κ = 0.27 and 0.22, odd networks or free
+                              ones: observables of their samples, beside those in equilibrium
 """
 
 import argparse
@@ -26,11 +29,21 @@ import time
 
 import numpy as np
 import torch
+from genmodels.exact.lattice import observables
+from genmodels.exact.lattice_fields import Phi4
 from scipy.stats import sem
 
 from genmodels import bounds
 from genmodels.datasets import load_mnist
-from genmodels.models import classifier_torch, iwae_torch, trained, unet_torch, vae_torch
+from genmodels.lattice_diffusion import angle_heun, power_spectrum
+from genmodels.models import (
+    classifier_torch,
+    iwae_torch,
+    lattice_torch,
+    trained,
+    unet_torch,
+    vae_torch,
+)
 from genmodels.training.checks import cpu_has_bfloat16
 
 # name: (kind, arguments of its own, epochs); the longest first
@@ -42,6 +55,9 @@ MODELS = {
     "vae-1": ("iwae", {"num_importance_samples": 1}, 400),
     "vae-grey": ("vae", {}, 10),
     "classifier": ("classifier", {}, 6),
+    "lattice-odd-27": ("lattice", {"odd": True, "kappa": 0.27}, 13),
+    "lattice-free-27": ("lattice", {"odd": False, "kappa": 0.27}, 13),
+    "lattice-odd-22": ("lattice", {"odd": True, "kappa": 0.22}, 13),
 }
 SETTINGS = {
     "iwae": {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0},
@@ -49,7 +65,10 @@ SETTINGS = {
              "seed": 0},
     "vae": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
     "classifier": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
+    "lattice": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
 }
+LATTICE_SIZE, COUPLING, NUM_FIELDS = 16, 0.022, 40_000
+NUM_FIELD_SAMPLES, NUM_SAMPLER_STEPS = 8192, 24
 NUM_SAMPLES = [1, 5, 50, 500, 5000]
 TEST_SEED = 0
 
@@ -60,9 +79,9 @@ def main() -> None:
     names = parser.parse_args().names or list(MODELS)
     if unknown := [name for name in names if name not in MODELS]:
         parser.error(f"NAME must be one of {', '.join(MODELS)}, got {', '.join(unknown)}")
-    digits = load_mnist()
-    if len(digits.train_images) != 60_000:
-        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {digits.name}")
+    loaded = load_mnist()
+    if any(MODELS[name][0] != "lattice" for name in names) and len(loaded.train_images) != 60_000:
+        parser.error(f"GENMODELS_DATA must be the path of the full mnist.npz, got {loaded.name}")
     workers = min(len(names), os.cpu_count() or 1)
     with concurrent.futures.ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn")) as pool:
@@ -73,12 +92,10 @@ def main() -> None:
 def make(name: str) -> str:
     """Train, save, measure; the card is written again when the figures are there."""
     torch.set_num_threads(1)
-    digits = load_mnist()
     kind, own, num_epochs = MODELS[name]
     settings = SETTINGS[kind]
     torch.manual_seed(settings["seed"])
-    images, test_images = (array.astype(np.float32) / 255
-                           for array in (digits.train_images, digits.test_images))
+    (images, labels), held_out, source = fields(**own) if kind == "lattice" else digits()
     start = time.perf_counter()
     if kind == "iwae":
         model = iwae_torch.BinaryVAE(mean_image=images.mean(axis=0))
@@ -88,16 +105,20 @@ def make(name: str) -> str:
         fit, data, measure = vae_torch.fit, (images,), measure_elbo
     elif kind == "unet":
         model = unet_torch.UNet()
-        fit, data, measure = unet_torch.fit, (images, digits.train_labels), measure_losses
+        fit, data, measure = unet_torch.fit, (images, labels), measure_losses
+    elif kind == "lattice":
+        model = lattice_torch.LatticeDenoiser(LATTICE_SIZE, power_spectrum(images), odd=own["odd"])
+        fit, data, measure, own = lattice_torch.fit, (images,), measure_fields, {}
     else:
         model = classifier_torch.Classifier()
-        fit, data, measure = classifier_torch.fit, (images, digits.train_labels), measure_errors
+        fit, data, measure = classifier_torch.fit, (images, labels), measure_errors
     history = fit(model, *data, **own, num_epochs=num_epochs, progress=False, **settings)
     card = {
         "command": f"python scripts/make_weights.py {name}",
-        "data": digits.name,
+        "data": source,
         "seed": settings["seed"],
-        "training": {**own, "num_epochs": num_epochs, "num_steps": history.num_steps, **settings},
+        "training": {**MODELS[name][1], "num_epochs": num_epochs, "num_steps": history.num_steps,
+                     **settings},
         "versions": {"python": platform.python_version(),
                      **{package: importlib.metadata.version(package)
                         for package in ("torch", "numpy")}},
@@ -110,7 +131,7 @@ def make(name: str) -> str:
     trained.save(model, name, card)
     trained.load(model, name)  # the rounded weights
     start = time.perf_counter()
-    card["figures"] = measure(model, test_images, digits.test_labels)
+    card["figures"] = measure(model, *held_out)
     card["seconds_to_measure"] = round(time.perf_counter() - start)
     trained.save(model, name, card)
     *_, rows = card["figures"].values()
@@ -119,6 +140,24 @@ def make(name: str) -> str:
                         for row in rows)
     return (f"{name}: {figures}; "
             f"{card['seconds']} s to train, {card['seconds_to_measure']} s to measure")
+
+
+def digits() -> tuple:
+    """Training images and labels, those of the test set, and what they are."""
+    loaded = load_mnist()
+    images, test_images = (array.astype(np.float32) / 255
+                           for array in (loaded.train_images, loaded.test_images))
+    return (images, loaded.train_labels), (test_images, loaded.test_labels), loaded.name
+
+
+def fields(kappa: float, **_) -> tuple:
+    """Configurations to train on, others from chains of their own, and what they are."""
+    phi4 = Phi4(LATTICE_SIZE, kappa, COUPLING)
+    x, others = (phi4.sample(number, np.random.default_rng([seed, round(1000 * kappa)]))
+                 for number, seed in ((NUM_FIELDS, 1), (2 * NUM_FIELDS, 2)))
+    return (x.astype(np.float32), None), (others, phi4), (
+        f"φ⁴, {LATTICE_SIZE} × {LATTICE_SIZE}, periodic, κ = {kappa}, λ₄ = {COUPLING}, "
+        f"{NUM_FIELDS:,} configurations by genmodels.exact.lattice_fields.Phi4.sample")
 
 
 def measure_bounds(model, test_images: np.ndarray, _) -> dict:
@@ -161,6 +200,19 @@ def measure_errors(model, test_images: np.ndarray, test_labels: np.ndarray) -> d
     """The share of all test digits that the classifier tells wrong."""
     return {"num_examples": len(test_images),
             "losses": [row("share wrong", model.classify(test_images) != test_labels)]}
+
+
+def measure_fields(model, others: np.ndarray, phi4: Phi4) -> dict:
+    """Observables of samples by the sampler in the angle, beside those in equilibrium."""
+    noise = np.random.default_rng([TEST_SEED, 3]).standard_normal(
+        (NUM_FIELD_SAMPLES, LATTICE_SIZE, LATTICE_SIZE))
+    x = angle_heun(model.denoiser(), model.power.numpy(), noise, num_steps=NUM_SAMPLER_STEPS)
+    found, right = (observables(each, phi4.action(each) / LATTICE_SIZE**2) for each in (x, others))
+    return {"num_samples": len(x), "num_steps": NUM_SAMPLER_STEPS,
+            "num_in_equilibrium": len(others),
+            "losses": [{"loss": name, "mean": found[name][0], "standard_error": found[name][1],
+                        "in_equilibrium": right[name][0], "its_standard_error": right[name][1]}
+                       for name in found if name != "G"]}
 
 
 def row(name: str, values: np.ndarray) -> dict:

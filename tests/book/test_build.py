@@ -136,13 +136,15 @@ def test_every_module_of_exact_is_among_those_that_are_changed():
     ("exercises/grade.py", set()),
     ("models/classifier_torch.py", {"learning_distributions", "digits", "likelihood_guidance"}),
     ("exercises/chapters/elbo.py", {"elbo"}),
+    ("lattice_diffusion.py", {"lattice_fields"}),
+    ("models/lattice_torch.py", {"lattice_fields"}),
     ("sample_quality.py", {"digits"}),
     ("models/iwae_torch.py", {"bounds", "comparing"}),
     # by other modules, too
     ("models/conversion.py", {"learning_distributions", "two_frameworks", "bounds", "comparing",
-      "digits", "likelihood_guidance"}),
+      "digits", "likelihood_guidance", "lattice_fields"}),
     ("models/weights/vae-1.json", {"learning_distributions", "bounds", "comparing", "digits",
-      "likelihood_guidance"}),
+      "likelihood_guidance", "lattice_fields"}),
     ("validate.py", set(CHAPTERS)),
     ("course.mplstyle", set(CHAPTERS)),
 ])
@@ -181,7 +183,7 @@ def test_every_data_file_of_the_package_belongs_to_a_module():
 PACKAGE = dependencies.Package()
 OF_TORCH = {"learning_distributions", "latent_variables", "kl_divergence", "gradients",
             "vae_keras", "vae_torch", "two_frameworks", "collapse", "linear_vae", "bounds",
-            "comparing", "conditional", "digits", "likelihood_guidance"}
+            "comparing", "conditional", "digits", "likelihood_guidance", "lattice_fields"}
 OF_KERAS = {"latent_variables", "kl_divergence", "vae_keras", "two_frameworks", "conditional",
             "digits"}
 

@@ -30,6 +30,7 @@ from planted import (
     hierarchical,
     kl_divergence,
     latent_variables,
+    lattice_fields,
     learning_distributions,
     likelihood_guidance,
     linear_vae,
@@ -52,7 +53,7 @@ each_chapter = pytest.mark.parametrize(
                 for name in WITH_EXERCISES], scope="module")
 PLANTED = {module.__name__.rpartition(".")[2]: module.PLANTED for module in (
     bounds, collapse, comparing, conditional, digits, elbo, gradients, hierarchical,
-    kl_divergence, latent_variables, learning_distributions, likelihood_guidance,
+    kl_divergence, latent_variables, lattice_fields, learning_distributions, likelihood_guidance,
     linear_vae, parameterisations, samplers, two_frameworks, vae_keras, vae_torch)}
 GENERIC = {  # answers that are no answers, for a function f
     "raises": "def {f}(*a, **k):\n    raise KeyError('no')",

@@ -48,6 +48,8 @@ BY_CHAPTER = {
     "digits": ("batch-simple-loss", "loss-levels", "zero-or-nine", "elbo-bits", "frechet-floor"),
     "likelihood_guidance": ("flow-log-likelihood", "volume-and-entropy", "signs-or-normal",
                             "guided-ode-variance", "label-that-shifts"),
+    "lattice_fields": ("read-the-table", "shared-angle", "make-it-odd", "field-by-weights",
+                       "four-log-z"),
 }
 CHAPTER_OF = {name: chapter for chapter, names in BY_CHAPTER.items() for name in names}
 

@@ -49,6 +49,8 @@ def tests_of(chapter: str) -> ModuleType:
             import genmodels.exercises.chapters.samplers as tests
         case "likelihood_guidance":
             import genmodels.exercises.chapters.likelihood_guidance as tests
+        case "lattice_fields":
+            import genmodels.exercises.chapters.lattice_fields as tests
         case _:
             raise ValueError(f"chapter must be one with exercises, got {chapter!r}")
     return tests
