@@ -142,6 +142,15 @@ def test_the_error_of_the_angle_sampler_falls_with_the_square_of_the_steps():
     np.testing.assert_allclose(np.log2([errors[0] / errors[1], errors[1] / errors[2]]), 2, atol=0.3)
 
 
+def test_the_last_step_uses_that_the_slope_ends_at_zero():
+    denoiser, _ = lattice.quadrature_denoiser(POINTS, quartic())
+    power, noise = mean_of(np.square), strata(30)
+    finest, *coarse = (lattice.angle_heun(denoiser, power, noise, num_steps=200,
+                                          sigmas=(100.0, sigma)) for sigma in (0.02, 0.2, 0.1))
+    errors = [np.sqrt(np.mean((x - finest) ** 2)) for x in coarse]
+    assert errors[0] > 7 * errors[1]  # 4 for a plain Euler step, or for none
+
+
 @pytest.mark.parametrize("field", [0.0, 0.15])
 def test_log_likelihood_by_the_flow_in_zero_dimensions(field):
     points = np.linspace(-3.5, 3.5, 4001)  # a spacing below σ at the data

@@ -153,7 +153,7 @@ def test_loss_has_a_gradient_that_finite_differences_confirm():
 def test_fit_learns_what_is_not_gaussian(odd):
     torch.manual_seed(0)
     model = LatticeDenoiser(SIZE, POWER, odd=odd, **SMALL)
-    fit(model, DATA, num_epochs=40, batch_size=50, progress=False)
+    fit(model, DATA, num_epochs=60, batch_size=50, progress=False)
     assert torch.equal(model.power, torch.tensor(POWER, dtype=torch.float32))  # not trained
     alpha_bar = 0.1
     others = RNG.choice([-1, 1], (300, 1, 1)) + 0.3 * RNG.standard_normal(DATA.shape)
@@ -216,3 +216,32 @@ def test_bad_input_is_refused():
         fit(model, np.full((5, SIZE, SIZE), np.nan), num_epochs=1)
     with pytest.raises(TypeError, match=r"x must be floats of shape \(n, 6, 6\), got int"):
         fit(model, np.ones((5, SIZE, SIZE), int), num_epochs=1)
+
+
+# The trained networks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lattice-odd-27", "lattice-odd-22"])
+def test_trained_networks_agree_with_equilibrium(name):
+    """By their cards, with 8,192 samples, and in a few samples that are drawn here."""
+    rows = {row["loss"]: row for row in trained.card(name)["figures"]["losses"]}
+    for row in rows.values():
+        error = np.hypot(row["standard_error"], row["its_standard_error"])
+        assert abs(row["mean"] - row["in_equilibrium"]) < 4 * error, row["loss"]
+    model = LatticeDenoiser(16)
+    trained.load(model, name)
+    noise = np.random.default_rng(7).standard_normal((400, 16, 16))
+    m = lattice.angle_heun(model.denoiser(), model.power.numpy(), noise,
+                           num_steps=8).mean(axis=(1, 2))
+    for key, values in (("M", m), ("abs_M", abs(m))):
+        expected = 0.0 if key == "M" else rows[key]["in_equilibrium"]
+        assert abs(values.mean() - expected) < 4 * stats.sem(values)
+    lattice.require_odd(model.denoiser(), noise[:20], (1e-3, 0.5, 0.99))
+
+
+def test_P5_the_trained_free_network_is_refused():
+    model = LatticeDenoiser(16, odd=False)
+    trained.load(model, "lattice-free-27")
+    x = np.random.default_rng(7).standard_normal((20, 16, 16))
+    with pytest.raises(ValueError, match="denoiser must be odd"):
+        lattice.require_odd(model.denoiser(), x, [0.5])

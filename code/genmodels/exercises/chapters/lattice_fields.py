@@ -173,7 +173,7 @@ def field_by_weights(in_field, fails_first):
 
 
 @exercise(
-    "four-log-z", kind="explore", difficulty=2, minutes=20, identities=("P6", "P1"),
+    "four-log-z", kind="explore", difficulty=2, minutes=20, identities=("P6",),
     right="B and C need not agree for a bad model: which of them is then too low, as a rule?")
 def four_log_z(estimates, meaning):
     rng = np.random.default_rng(0)
