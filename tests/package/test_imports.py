@@ -21,6 +21,7 @@ FLOORS = [
     {"monte_carlo"},
     {"exact", "datasets", "plotting", "budget"},
     {"diffusion", "bounds", "sample_quality"},
+    {"lattice_diffusion"},
     {"training"},
     {"models"},
     {"exercises"},

@@ -53,6 +53,8 @@ BY_CHAPTER = {
                   "hidden-order"),
     "masked_spins": ("ring-in-few-steps", "block-cost", "which-weight", "missed-phase",
                      "read-the-hamiltonian"),
+    "lattice_fields": ("read-the-table", "shared-angle", "make-it-odd", "field-by-weights",
+                       "four-log-z"),
 }
 CHAPTER_OF = {name: chapter for chapter, names in BY_CHAPTER.items() for name in names}
 

@@ -55,6 +55,8 @@ def tests_of(chapter: str) -> ModuleType:
             import genmodels.exercises.chapters.spins_vae as tests
         case "masked_spins":
             import genmodels.exercises.chapters.masked_spins as tests
+        case "lattice_fields":
+            import genmodels.exercises.chapters.lattice_fields as tests
         case _:
             raise ValueError(f"chapter must be one with exercises, got {chapter!r}")
     return tests
