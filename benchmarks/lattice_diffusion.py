@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from genmodels.exact.lattice import observables
-from genmodels.exact.lattice_fields import FreeField, Phi4
 from scipy import integrate, stats
 
 from genmodels import diffusion
 from genmodels import lattice_diffusion as lattice
 from genmodels.diffusion import NoiseSchedule
+from genmodels.exact.lattice import observables
+from genmodels.exact.lattice_fields import FreeField, Phi4
 from genmodels.models.lattice_torch import LatticeDenoiser, fit
 
 RESULTS = Path(__file__).parent / "results"

@@ -25,8 +25,7 @@ PAGE = CHAPTERS / "appendix" / "identities.md"
 REQUIRED = ["L1", "L2", "K1", "K2", "K3", "B1", "B2", "B3", "B4", "B5"]
 REQUIRED += ["G1", "G2", "G3", "G4", "G5", "N1", "N2"]
 REQUIRED += ["H1", "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8"]
-REQUIRED += ["P1", "P2", "P3", "P4"]
-REQUIRED += ["P5", "P6"]
+REQUIRED += ["P1", "P2", "P3", "P4", "P5", "P6"]
 
 DISPLAYED = re.compile(r"\$\$(.+?)\$\$(?:[ \t]*\(([^()\s]+)\))?", re.DOTALL)
 ID = re.compile(r"[A-Z]\d+")
