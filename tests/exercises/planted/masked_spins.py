@@ -79,7 +79,7 @@ def cost(p):
     return total
 
 
-dearest, damage = "1.8", "domains"
+schedule, larger_gain = "small first", "1.8"
 """,
         right=[
             """
@@ -88,11 +88,11 @@ def cost(p):
     axes = range(p.ndim)
     single = [entropy(p.sum(axis=tuple(set(axes) - {i}))) for i in axes]
     return sum(single) - entropy(p.ravel())
-dearest = "1.8"
-damage = "domains"
+schedule = "small first"
+larger_gain = "1.8"
 """,
             """
-dearest, damage = "1.8", "domains"
+schedule, larger_gain = "small first", "1.8"
 def cost(p):
     product = np.array(1.0)
     for i in range(p.ndim):
@@ -111,7 +111,7 @@ def cost(p):
         single = p.sum(axis=tuple(j for j in range(p.ndim) if j != i))
         product = np.multiply.outer(product, single)
     return np.sum(product * np.log(product / p))
-dearest, damage = "1.8", "domains"
+schedule, larger_gain = "small first", "1.8"
 """, "other way round"),
             "fair coins": (swap("alone *= p.sum(axis=others)[configuration[i]]", "alone *= 0.5"),
                            "from fair coins"),
@@ -129,7 +129,7 @@ def cost(p):
             product = np.outer(pair.sum(axis=1), pair.sum(axis=0))
             total += np.sum(pair * np.log(pair / product))
     return total
-dearest, damage = "1.8", "domains"
+schedule, larger_gain = "small first", "1.8"
 """, "sums over the pairs"),
             "zero times log zero": ("""
 def cost(p):
@@ -139,13 +139,13 @@ def cost(p):
         product = np.multiply.outer(product, single)
     with np.errstate(all="ignore"):
         return np.sum(p * np.log(p / product))
-dearest, damage = "1.8", "domains"
+schedule, larger_gain = "small first", "1.8"
 """, "nan"),
-            "critical": (swap('"1.8"', '"T_c"'), "not the temperature of the largest"),
-            "hot": (swap('"1.8"', '"3.0"'), "not the temperature of the largest"),
-            "one orientation": (swap('"domains"', '"one orientation"'), "not what one sees"),
-            "low energy": (swap('"domains"', '"low energy"'), "not what one sees"),
-            "another word": (swap('"1.8"', '"1.7"'), "must be one of"),
+            "equal": (swap('"small first"', '"equal"'), "loses 1.7"),
+            "small last": (swap('"small first"', '"small last"'), "another one less"),
+            "gain at 3": (swap('"1.8"', '"3.0"'), "nearly independent"),
+            "another word": (swap('"small first"', '"small"'), "must be one of"),
+            "a number": (swap('"1.8"', "1.8"), "must be one of"),
         },
     ),
     "which-weight": Planted(

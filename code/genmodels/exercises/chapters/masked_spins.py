@@ -87,12 +87,27 @@ def ring_in_few_steps(order, lattice_steps):
 
 # block-cost -------------------------------------------------------------------------------------
 
+SCHEDULES = {"equal": (4, 4, 4, 4), "small first": (1, 3, 5, 7), "small last": (7, 5, 3, 1)}
+
+
+def lattice_costs(temperature: float) -> dict[str, float]:
+    """Nats lost by each schedule on 4 × 4 Ising spins, the mean of two random orders."""
+    bits = np.arange(2**16)[:, None] >> np.arange(16)[::-1] & 1
+    x = (2 * bits - 1).reshape(-1, 4, 4)
+    log_p = (x * (np.roll(x, 1, axis=1) + np.roll(x, 1, axis=2))).sum(axis=(1, 2)) / temperature
+    p = np.exp(log_p - logsumexp(log_p)).reshape((2,) * 16)
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(16) for _ in range(2)]
+    return {name: float(np.mean([lost(p, np.repeat(np.arange(4), sizes)[order])[0]
+                                 for order in orders])) for name, sizes in SCHEDULES.items()}
+
+
 
 @exercise(
     "block-cost", kind="explore", difficulty=2, minutes=20, identities=("K1",),
-    right="A schedule that begins with single spins and takes more and more at once avoids the "
-          "expensive first step. Try it with an order of your own in `model.sample`.")
-def block_cost(cost, dearest, damage):
+    right="Try such a schedule with an order of your own in `network.sample`: sixteen steps may "
+          "be worth more than you expect.")
+def block_cost(cost, schedule, larger_gain):
     rng = np.random.default_rng(0)
     independent = np.einsum("i,j,k->ijk", [0.2, 0.8], [0.5, 0.5], [0.9, 0.1])
     aligned = np.zeros((2, 2))
@@ -128,14 +143,18 @@ def block_cost(cost, dearest, damage):
             "This does not weight the logarithms with p.":
                 float(np.log(positive).sum() - np.log(product[p > 0]).sum()),
         })
-    answer = chosen(dearest, ("1.8", "T_c", "3.0"), "dearest")
-    need(answer == "1.8", f"the cost is right, but {answer!r} is not the temperature of the "
-         "largest: how much do 16 spins that are far apart tell about each other at each of the "
-         "three? Try `cost` on two distant spins with correlation g.")
-    answer = chosen(damage, ("domains", "one orientation", "low energy"), "damage")
-    need(answer == "domains", f"the cost is right, but {answer!r} is not what one sees: sixteen "
-         "fair coins are scattered over the lattice, and the network then does its best around "
-         "them. What stands between a + and a − ?")
+    answer = chosen(schedule, tuple(SCHEDULES), "schedule")
+    costs = lattice_costs(1.8)
+    best = min(costs, key=costs.get)
+    need(answer == best, f"the cost is right, but not the schedule: on 4 × 4 spins at T = 1.8 "
+         f"{answer!r} loses {costs[answer]:.2f} nats, and another one less. What do spins of an "
+         "empty lattice tell about each other, and what once one of them is visible?")
+    answer = chosen(larger_gain, ("1.8", "3.0"), "larger_gain")
+    warm = lattice_costs(3.0)
+    gains = {"1.8": costs["equal"] / costs[best], "3.0": warm["equal"] / warm[best]}
+    need(answer == max(gains, key=gains.get), f"the schedule is right, but at T = {answer} it "
+         f"divides the cost by {gains[answer]:.1f} only. At which temperature are distant spins "
+         "of an empty lattice nearly independent?")
 
 
 # which-weight -----------------------------------------------------------------------------------
