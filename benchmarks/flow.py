@@ -27,7 +27,7 @@ from genmodels import monte_carlo
 from genmodels.exact.lattice import observables
 from genmodels.exact.lattice_fields import Phi4
 from genmodels.models import trained
-from genmodels.models.flow_torch import NUM_STEPS, Flow
+from genmodels.models.flow_torch import Flow
 
 RESULTS = Path(__file__).parent / "results" / "flow.md"
 NUM_SAMPLES = {8: 8_192, 16: 8_192}  # of the flow, and of Monte Carlo
