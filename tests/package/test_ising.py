@@ -221,13 +221,13 @@ def test_both_starts_are_forgotten_within_the_burn_in():
 
 def test_a_start_that_has_not_thermalised_is_reported():
     rng = np.random.default_rng(5)
-    with pytest.raises(ValueError, match="energy must agree between ordered and random starts"):
+    with pytest.raises(RuntimeError, match="energy must agree between ordered and random starts"):
         ising.sample(32, T_C, 64, rng, burn_in=1)
     # Metropolis at low temperature, where random spins become stripes and stay so
     chains = {start: [ising.chain(16, 1.0, 200, rng, algorithm="metropolis", start=start)
                       for _ in range(8)] for start in ("ordered", "random")}
     m = {start: abs(np.stack(x).mean(axis=(2, 3))) for start, x in chains.items()}
-    with pytest.raises(ValueError, match=r"\|m\| must agree .* not thermalised, burn in longer"):
+    with pytest.raises(RuntimeError, match=r"\|m\| must agree .* not thermalised, burn in longer"):
         ising.check_thermalised(m["ordered"][:, :10], m["random"][:, :10], "|m|")
 
 

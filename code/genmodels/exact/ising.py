@@ -81,7 +81,8 @@ def sample(size: int, temperature: float, num_samples: int, rng: np.random.Gener
         burn_in: sweeps, one or more.
 
     Raises:
-        TypeError, ValueError: for other arguments, or chains that do not agree.
+        RuntimeError: the chains do not agree.
+        TypeError, ValueError: for other arguments.
     """
     size, temperature = check_size(size), check_temperature(temperature)
     num_samples = check_positive_int(num_samples, "num_samples")
@@ -100,7 +101,7 @@ def sample(size: int, temperature: float, num_samples: int, rng: np.random.Gener
 
 
 def check_thermalised(ordered: ArrayLike, random: ArrayLike, name: str = "the chains") -> None:
-    """Raise an error unless chains from two starts agree in the mean of what was measured.
+    """Raise RuntimeError unless chains from two starts agree in the mean of what was measured.
 
     Args:
         ordered, random: measurements along chains from the one and from the other start, each
@@ -112,7 +113,8 @@ def check_thermalised(ordered: ArrayLike, random: ArrayLike, name: str = "the ch
     a million with 16 chains each, and to one in 30,000 with 8.
 
     Raises:
-        ValueError: the means differ, or there are fewer chains, or other shapes.
+        RuntimeError: the means differ.
+        ValueError: there are fewer chains, or other shapes.
     """
     means, variances = [], []
     for which, values in (("ordered", ordered), ("random", random)):
@@ -124,7 +126,7 @@ def check_thermalised(ordered: ArrayLike, random: ArrayLike, name: str = "the ch
         means.append(of_chains.mean())
         variances.append(of_chains.var(ddof=1) / len(of_chains))
     if abs(means[0] - means[1]) > 6 * math.sqrt(sum(variances)):
-        raise ValueError(
+        raise RuntimeError(
             f"{name} must agree between ordered and random starts, got {means[0]:.4f} and "
             f"{means[1]:.4f}, ± {math.sqrt(sum(variances)):.4f}: not thermalised, burn in longer")
 
