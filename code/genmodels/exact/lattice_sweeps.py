@@ -53,7 +53,11 @@ def _reflect(x, kappa, lam, rng):
 
 @njit(cache=True)
 def sweeps(x, num_steps, kappa, lam, clusters, rng):
-    """Metropolis sweeps of each x[n] (L, L); with `clusters`, one is flipped before each."""
+    """Metropolis sweeps of each x[n] (L, L); with `clusters`, one is flipped before each.
+
+    Sites are updated in order. Each update leaves e^{−S} unchanged, so their sequence does, too,
+    though it has no detailed balance as a whole.
+    """
     size, accepted = x.shape[1], 0
     stack, inside = np.empty(size * size, np.int64), np.empty((size, size), np.bool_)
     for n in range(len(x)):

@@ -145,7 +145,7 @@ def wrong_bonds(sampled_temperature, energy, reveals):
 
 @exercise(
     "stiffest-mode", kind="derive", difficulty=3, minutes=25, identities=("P3", "P4"),
-    right="Fourier acceleration gives each mode the mass 1/ω² in place of 1: then all run alike, "
+    right="Fourier acceleration gives each mode the mass ω² in place of 1: then all run alike, "
           "and the free field has no critical slowing down.")
 def stiffest_mode(cost, why):
     for size, mass in ((16, 0.3), (6, 1.0), (5, 0.4), (3, 2.0)):
