@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results" / "flow.md"
 NUM_SAMPLES = {8: 8_192, 16: 8_192}  # of the flow, and of Monte Carlo
 NUM_CHAINS = 32  # of Phi4.sample, each with as many configurations
 NUM_NODES = {8: 8, 16: 10}  # of the integration over κ
-NODE_STEPS = {8: 60_000, 16: 40_000}  # of a chain at each node
+CHAIN_STEPS = {8: 60_000, 16: 40_000}  # of a chain at each node
 SCALARS = ["M", "abs_M", "chi2", "U_L", "x2", "density"]
 
 
@@ -76,7 +76,7 @@ def integrated_log_Z(field: Phi4, rng: np.random.Generator) -> tuple[float, floa
     nodes, weights = np.polynomial.legendre.leggauss(NUM_NODES[field.size])
     value, variance = sites * math.log(single), 0.0
     for node, weight in zip((nodes + 1) / 2 * field.kappa, weights / 2 * field.kappa):
-        x = Phi4(field.size, node, lam).chain(NODE_STEPS[field.size], rng)[1000:]
+        x = Phi4(field.size, node, lam).chain(CHAIN_STEPS[field.size], rng)[1000:]
         bonds = (x * (np.roll(x, -1, -1) + np.roll(x, -1, -2))).sum(axis=(1, 2))
         mean, error = monte_carlo.mean_and_error(bonds)
         value += 2 * weight * mean
