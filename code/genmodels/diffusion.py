@@ -24,7 +24,13 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
 
-from genmodels.validate import Array, check_positive_int, finite_array, plain_array
+from genmodels.validate import (
+    Array,
+    check_positive_int,
+    finite_array,
+    finite_number,
+    plain_array,
+)
 
 Denoiser = Callable[[Array, float], Array]
 Watcher = Callable[[int, Array], None]  # called with (t, x_t) after each step, also with (0, x_0)
@@ -393,7 +399,7 @@ def langevin(denoiser: Denoiser, alpha_bar: float, start: ArrayLike, rng: np.ran
     """
     x = finite_array("start", start)
     check_positive_int(num_steps, "num_steps")
-    if _number("step_size", step_size) <= 0:
+    if finite_number("step_size", step_size) <= 0:
         raise ValueError(f"step_size must be a positive number, got {step_size!r}")
     noise = rng.standard_normal(x.shape)
     for _ in tqdm(range(num_steps), desc="Langevin", leave=False, mininterval=0.5,
@@ -459,14 +465,9 @@ def _require_finite(name: str, array: Array, alpha_bar: float) -> None:
 
 def _signal_and_noise(alpha_bar: float) -> tuple[float, float]:
     """√α̅ and √(1 − α̅)."""
-    if not 0 < _number("alpha_bar", alpha_bar) < 1:
+    if not 0 < finite_number("alpha_bar", alpha_bar) < 1:
         raise ValueError(f"alpha_bar must be a number in (0, 1), got {alpha_bar!r}")
     return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-
-
-def _number(name: str, value: float) -> float:
-    """The value. Raises TypeError or ValueError, naming it, unless it is one finite number."""
-    return float(finite_array(name, value, shape=()))
 
 
 def _downwards(schedule: NoiseSchedule, progress: bool) -> Iterable[int]:
@@ -489,7 +490,7 @@ def _flow(denoiser: Denoiser, rho: float, x: Array) -> Array:
 
 def _solve(velocity: Callable, start: float, end: float, state: Array, tolerance: float) -> Array:
     """The state at `end` of an ODE that has `state` at `start`."""
-    if _number("tolerance", tolerance) <= 0:
+    if finite_number("tolerance", tolerance) <= 0:
         raise ValueError(f"tolerance must be a positive number, got {tolerance!r}")
     if start == end or state.size == 0:
         return state

@@ -15,16 +15,19 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
+from scipy.special import logsumexp, stdtr
 
-from genmodels.validate import Array, check_positive_int, finite_array
+from genmodels.validate import Array, check_generator, check_positive_int, finite_array
 
-__all__ = ["autocorrelation_time", "effective_sample_size", "independence_metropolis", "jackknife",
-           "log_mean_weight", "mean_and_error", "weight_tail"]
+__all__ = ["autocorrelation_time", "check_thermalised", "effective_sample_size",
+           "independence_metropolis", "jackknife", "log_mean_weight", "mean_and_error",
+           "weight_tail"]
 
 WINDOW = 6  # autocorrelation times; of an exponential decay a share of e⁻⁶ lies beyond
 MIN_WINDOWS = 20  # a chain that is shorter gives an error of τ above 40 %
 MIN_EFFECTIVE_SIZE = 10
+MIN_CHAINS = 8  # of one start
+FALSE_ALARM = 1e-6  # the share of comparisons of chains in equilibrium that are refused
 
 
 def autocorrelation_time(chain: ArrayLike) -> tuple[float, float]:
@@ -82,6 +85,44 @@ def _windowed(chain: ArrayLike) -> tuple[float, float, int, int]:
         raise ValueError(f"chain must be longer, got {len(chain)} × {length} steps, whose "
                          "autocorrelation time does not come out positive")
     return float(variance), float(tau), window, total
+
+
+def check_thermalised(ordered: ArrayLike, random: ArrayLike, name: str = "the chains") -> None:
+    """Raise RuntimeError unless chains from two starts agree in the mean of what was measured.
+
+    Both the first value and the mean along a chain are compared, by the t-test of Welch (1947) over
+    chains: the standard error comes from their spread, so that no autocorrelation enters. Refused
+    is what happens by chance once in a million comparisons.
+
+    Args:
+        ordered, random: measurements along independent chains from the one and from the other
+            start, each (num_chains, n) with at least 8 chains.
+        name: what was measured, for the message.
+
+    Raises:
+        RuntimeError: the means differ.
+        TypeError, ValueError: there are fewer chains, other shapes, or values that are not finite.
+    """
+    chains = []
+    for which, values in (("ordered", ordered), ("random", random)):
+        chains.append(finite_array(which, values))
+        if chains[-1].ndim != 2 or len(chains[-1]) < MIN_CHAINS or chains[-1].shape[1] == 0:
+            raise ValueError(f"{which} must have shape (num_chains, n) with at least {MIN_CHAINS} "
+                             f"chains, got {chains[-1].shape}")
+    for a, b in zip(*((values[:, 0], values.mean(axis=1)) for values in chains)):
+        variances = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])  # of the means
+        difference, error = abs(a.mean() - b.mean()), math.sqrt(variances.sum())
+        if difference == 0:
+            continue
+        chance = 0.0
+        if error > 0:
+            freedom = error**4 / np.sum(variances**2 / [len(a) - 1, len(b) - 1])
+            chance = 2 * stdtr(freedom, -difference / error)
+        if chance < FALSE_ALARM:
+            raise RuntimeError(
+                f"{name} must agree between ordered and random starts, got {a.mean():.4g} and "
+                f"{b.mean():.4g}, with {error:.2g} as the standard error of the difference: the "
+                "chains have not thermalised, leave out more steps")
 
 
 def jackknife(
@@ -207,7 +248,7 @@ def independence_metropolis(
 
     Source: Tierney (1994).
     """
-    log_weights = finite_array("log_weights", log_weights)
+    log_weights, rng = finite_array("log_weights", log_weights), check_generator(rng)
     if log_weights.ndim != 1 or len(log_weights) < 2:
         raise ValueError(f"log_weights must have shape (n,), n at least 2, got {log_weights.shape}")
     # log u of a uniform u is minus an exponential variable: no log of 0

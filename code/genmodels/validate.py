@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-__all__ = ["check_examples", "check_flag", "check_positive_int", "check_seed", "check_shape",
-           "check_share", "finite_array", "is_a", "plain_array"]
+__all__ = ["check_examples", "check_flag", "check_generator", "check_positive_int", "check_seed",
+           "check_shape", "check_share", "finite_array", "finite_number", "is_a", "plain_array"]
 
 
 def finite_array(
@@ -40,6 +40,14 @@ def finite_array(
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
+
+
+def finite_number(name: str, value: Any) -> float:
+    """Return ``value`` as a float; raises TypeError or ValueError, with its name, unless it is one.
+
+    An array with no axes is one, too.
+    """
+    return float(finite_array(name, value, shape=()))
 
 
 def plain_array(value: ArrayLike, name: str = "the argument") -> NDArray:
@@ -86,6 +94,13 @@ def check_flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def check_generator(rng: Any) -> np.random.Generator:
+    """The generator itself; raises TypeError unless it is NumPy's `np.random.default_rng(seed)`."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a NumPy Generator, got {rng!r}")
+    return rng
 
 
 def check_seed(seed: Any) -> None:

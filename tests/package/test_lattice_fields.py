@@ -366,15 +366,29 @@ def test_size_must_be_an_integer():
 
 
 def test_bad_configurations():
-    for call in (FreeField(4, 1.0).log_density, FreeField(4, 1.0).score, Phi4(4, 0.2, 0.1).action):
+    phi4 = Phi4(4, 0.2, 0.1)
+    for call in (FreeField(4, 1.0).log_density, FreeField(4, 1.0).score, phi4.action):
         for x in (np.full((2, 4, 4), np.nan), np.zeros((4, 4)), np.zeros((2, 4, 5))):
             with pytest.raises(ValueError, match=r"^x must"):
                 call(x)
+    for x in (np.zeros((4, 4)), np.zeros((2, 5, 5))):
+        with pytest.raises(ValueError, match=r"^x must have shape \(n, 4, 4\)"):
+            phi4.force(x)
+
+
+def test_rng_must_be_a_generator():
+    phi4, x = Phi4(4, 0.2, 0.1), np.zeros((2, 4, 4))
+    for rng in (0, np.random.RandomState(0)):
+        for call in (lambda rng: FreeField(4, 1.0).sample(2, rng), lambda rng: phi4.sample(2, rng),
+                     lambda rng: phi4.chain(2, rng), lambda rng: hybrid_monte_carlo(
+                         x, phi4.action, phi4.force, 1, rng, step_size=0.1, num_steps=1)):
+            with pytest.raises(TypeError, match="rng must be a NumPy Generator"):
+                call(rng)
 
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"method": "wolff"}, "method must be one of cluster, metropolis, hmc, got 'wolff'"),
-    ({"num_chains": 3}, "num_chains must be at least 4"),
+    ({"num_chains": 15}, "num_chains must be at least 16"),
     ({"num_thermal": -1}, "num_thermal must be a positive integer"),
     ({"num_between": 0}, "num_between must be a positive integer"),
     ({"step_size": 0.0}, "step_size must be positive"),
@@ -391,11 +405,11 @@ def test_bad_sampling(change, message):
 
 def test_chains_that_have_not_thermalised_are_refused():
     phi4 = Phi4(16, KAPPA, LAM)
-    with pytest.raises(RuntimeError, match=r"must agree, got ⟨\|M\|⟩ = .*increase num_thermal"):
+    with pytest.raises(RuntimeError, match=r"⟨\|M\|⟩ must agree between .* not thermalised"):
         phi4.sample(512, np.random.default_rng(10), "metropolis", num_chains=64, num_thermal=10,
                     num_between=1)
-    with pytest.raises(RuntimeError, match="increase num_thermal"):  # the published protocol
-        phi4.sample(512, np.random.default_rng(11), "hmc", num_chains=512, num_thermal=127,
+    with pytest.raises(RuntimeError, match="not thermalised"):  # the public notebook's way
+        phi4.sample(1024, np.random.default_rng(11), "hmc", num_chains=1024, num_thermal=128,
                     num_between=1, step_size=0.1, num_leapfrog=10)
 
 
@@ -427,6 +441,7 @@ def test_bad_trajectories():
     quartic, rng = Quartic(1.0, -2.0), np.random.default_rng(14)
     good = {"x": np.zeros(3), "num_trajectories": 2, "step_size": 0.1, "num_steps": 2}
     for change, message in (({"x": [np.nan]}, "x must be finite"),
+                            ({"x": np.zeros((0, 2))}, r"x must have shape .* n at least 1"),
                             ({"num_trajectories": 0}, "num_trajectories must be a positive"),
                             ({"step_size": -0.1}, "step_size must be a positive number"),
                             ({"step_size": np.nan}, "step_size must be a positive number"),

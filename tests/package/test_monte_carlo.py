@@ -1,12 +1,13 @@
 """Errors of chains and weights: against AR(1) chains, the delta method, quadrature, repetition."""
 
+import math
 import re
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.signal import lfilter
-from scipy.stats import chisquare, norm
+from scipy.stats import chisquare, norm, ttest_ind
 
 from genmodels import bounds, monte_carlo
 from genmodels.exact.mixture import GaussianMixture
@@ -78,6 +79,49 @@ def test_chains_without_an_error_bar(chain, message):
 
 
 # The jackknife ------------------------------------------------------------------------------------
+
+
+def test_chains_in_equilibrium_pass():
+    rng = np.random.default_rng(6)
+    for num_chains in (8, 16, 300):
+        for _ in range(200):
+            monte_carlo.check_thermalised(*rng.normal(size=(2, num_chains, 5)))
+    monte_carlo.check_thermalised(np.ones((8, 5)), np.ones((9, 2)))  # frozen, and the same
+
+
+def test_a_start_that_is_not_forgotten_is_refused():
+    """Differences of 8 standard errors, in the mean along a chain or in its first value only."""
+    rng = np.random.default_rng(7)
+    for steps in (slice(None), slice(1)):
+        ordered, random = rng.normal(size=(2, 64, 50))
+        ordered[:, steps] += 8 * math.sqrt(2 / 64)
+        with pytest.raises(RuntimeError, match=r"^⟨E⟩ must agree .* not thermalised"):
+            monte_carlo.check_thermalised(ordered, random, "⟨E⟩")
+    with pytest.raises(RuntimeError, match=r"got 1 and 1\.5"):  # frozen, and not the same
+        monte_carlo.check_thermalised(np.ones((8, 2)), np.full((8, 2), 1.5))
+
+
+def test_the_refused_share_is_that_of_the_t_distribution():
+    """Against SciPy's test, around the threshold, for unequal numbers and widths."""
+    rng = np.random.default_rng(8)
+    refused = []
+    for shift in np.linspace(0.3, 3, 40):
+        a, b = rng.normal(size=(30, 1)), 0.3 * rng.normal(size=(9, 1)) + shift
+        chance = ttest_ind(a[:, 0], b[:, 0], equal_var=False).pvalue
+        try:
+            monte_carlo.check_thermalised(a, b)
+            refused.append(False)
+        except RuntimeError:
+            refused.append(True)
+        assert refused[-1] == (chance < 1e-6)
+    assert 5 < sum(refused) < 35, "the threshold is not among the shifts: the test is blind"
+
+
+@pytest.mark.parametrize("values", [np.ones((7, 5)), np.ones(8), np.ones((8, 0)),
+                                    np.full((8, 5), np.nan)])
+def test_chains_that_cannot_be_compared(values):
+    with pytest.raises(ValueError, match="random must"):
+        monte_carlo.check_thermalised(np.ones((8, 5)), values)
 
 
 def binder(mean):

@@ -13,7 +13,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from genmodels.validate import Array, check_positive_int, finite_array
+from genmodels.validate import (
+    Array,
+    check_generator,
+    check_positive_int,
+    finite_array,
+    finite_number,
+)
 
 __all__ = ["Quartic", "hybrid_monte_carlo", "leapfrog", "warn_if_stuck"]
 
@@ -49,7 +55,9 @@ def hybrid_monte_carlo(
     too low when the step is coarse: rare starts carry the average. A trajectory that diverges has
     ΔH = ∞. Warns if few trajectories are accepted.
     """
-    x = finite_array("x", x)
+    x, rng = finite_array("x", x), check_generator(rng)
+    if x.ndim == 0 or x.size == 0:
+        raise ValueError(f"x must have shape (n, ...) with n at least 1, got {x.shape}")
     num_trajectories = check_positive_int(num_trajectories, "num_trajectories")
     num_steps = check_positive_int(num_steps, "num_steps")
     if not 0 < step_size < np.inf:
@@ -62,9 +70,10 @@ def hybrid_monte_carlo(
         with np.errstate(over="ignore", invalid="ignore"):
             end, end_momentum = leapfrog(x, momentum, force, step_size, num_steps)
             kinetic = 0.5 * np.sum(end_momentum**2 - momentum**2, axis=sites)
-        finite = np.isfinite(kinetic) & np.all(np.isfinite(end), axis=sites)
-        end[~finite] = x[~finite]
-        changes[trajectory] = np.where(finite, kinetic + action(end) - action(x), np.inf)
+            finite = np.isfinite(kinetic) & np.all(np.isfinite(end), axis=sites)
+            end[~finite] = x[~finite]
+            change = kinetic + action(end) - action(x)
+        changes[trajectory] = np.where(finite & np.isfinite(change), change, np.inf)
         accept = np.log(rng.random(len(x))) < -changes[trajectory]
         x[accept] = end[accept]
         accepted += accept.mean() / num_trajectories
@@ -94,8 +103,8 @@ class Quartic:
     """
 
     def __init__(self, coupling: float, mu: float, field: float = 0.0) -> None:
-        self.coupling, self.mu = _number("coupling", coupling), _number("mu", mu)
-        self.field = _number("field", field)
+        self.coupling = finite_number("coupling", coupling)
+        self.mu, self.field = finite_number("mu", mu), finite_number("field", field)
         if self.coupling < 0 or (self.coupling == 0 and self.mu <= 0):
             raise ValueError("coupling must be positive, or 0 with mu > 0, or the action is "
                              f"unbounded below, got coupling = {self.coupling:g}, mu = {self.mu:g}")
@@ -128,7 +137,3 @@ class Quartic:
     def average(self, function: Callable[[Array], Array]) -> float:
         """Return ⟨function(x)⟩, for a function of an array of points: lambda x: x**2."""
         return float(self.weights @ function(self.points))
-
-
-def _number(name: str, value: float) -> float:
-    return float(finite_array(name, value, shape=()))

@@ -24,13 +24,14 @@ from genmodels.exact.kaufman import (
     onsager_energy,
     yang_magnetisation,
 )
-from genmodels.validate import Array, check_positive_int, finite_array
+from genmodels.monte_carlo import check_thermalised
+from genmodels.validate import Array, check_generator, check_positive_int, finite_array
 
 Spins = NDArray[np.float32]
 
 __all__ = ["BURN_IN", "CRITICAL_TEMPERATURE", "NUM_CHAINS", "THINNING", "chain",
-           "check_thermalised", "configurations", "energies", "energy", "heat_capacity",
-           "log_partition", "onsager_energy", "sample", "yang_magnetisation"]
+           "configurations", "energies", "energy", "heat_capacity", "log_partition",
+           "onsager_energy", "sample", "yang_magnetisation"]
 
 # Of `sample`. Cluster updates are slowest at T_c: there, at L = 32, energies 10 sweeps apart have a
 # correlation of 0.087(4), and after 100 sweeps either start has Kaufman's energy, on average.
@@ -68,10 +69,10 @@ def sample(size: int, temperature: float, num_samples: int, rng: np.random.Gener
     """Draw configurations by cluster updates (Swendsen and Wang 1987); (num_samples, L, L) of ±1.
 
     32 chains, every second one from random spins and the others from the ordered state, each give
-    a sample after ``burn_in`` sweeps and then every 10 sweeps. They must agree (see
-    `check_thermalised`). The result holds one chain after the other. Within a chain, consecutive
-    samples have a correlation of at most 0.1 in energy and |m|, up to L = 32 (at T_c; less
-    elsewhere).
+    a sample after ``burn_in`` sweeps and then every 10 sweeps. Both starts must agree in energy and
+    |m| (`monte_carlo.check_thermalised`). The result holds one chain after the other. Within a
+    chain, consecutive samples have a correlation of at most 0.1 in energy and |m|, up to L = 32 (at
+    T_c; less elsewhere).
 
     Args:
         size: L ≥ 3.
@@ -81,7 +82,7 @@ def sample(size: int, temperature: float, num_samples: int, rng: np.random.Gener
         burn_in: sweeps, one or more.
 
     Raises:
-        RuntimeError: the chains do not agree.
+        RuntimeError: the two starts disagree: the chains have not thermalised.
         TypeError, ValueError: for other arguments.
     """
     size, temperature = check_size(size), check_temperature(temperature)
@@ -94,41 +95,10 @@ def sample(size: int, temperature: float, num_samples: int, rng: np.random.Gener
         _cluster_sweeps(spins, temperature, samples[:1], burn_in, rng)
         _cluster_sweeps(spins, temperature, samples[1:], THINNING, rng)
     flat = out.reshape(-1, size, size).astype(np.float32)
-    for name, values in (("energy", energies(flat)), ("|m|", abs(flat.mean(axis=(1, 2))))):
+    for name, values in (("⟨E⟩/N", energies(flat)), ("⟨|m|⟩", abs(flat.mean(axis=(1, 2))))):
         of_chains = values.reshape(NUM_CHAINS, length)
         check_thermalised(of_chains[::2], of_chains[1::2], name)
     return flat[:num_samples]
-
-
-def check_thermalised(ordered: ArrayLike, random: ArrayLike, name: str = "the chains") -> None:
-    """Raise RuntimeError unless chains from two starts agree in the mean of what was measured.
-
-    Args:
-        ordered, random: measurements along chains from the one and from the other start, each
-            (num_chains, n) with at least 8 independent chains.
-        name: what was measured, for the message.
-
-    The standard error comes from the spread between chains, so no autocorrelation enters. Means
-    that differ by more than 6 standard errors are refused: by chance this happens to one pair in
-    a million with 16 chains each, and to one in 30,000 with 8.
-
-    Raises:
-        RuntimeError: the means differ.
-        ValueError: there are fewer chains, or other shapes.
-    """
-    means, variances = [], []
-    for which, values in (("ordered", ordered), ("random", random)):
-        values = finite_array(which, values)
-        if values.ndim != 2 or len(values) < 8 or values.shape[1] == 0:
-            raise ValueError(f"{which} must have shape (num_chains, n) with at least 8 chains, "
-                             f"got {values.shape}")
-        of_chains = values.mean(axis=1)
-        means.append(of_chains.mean())
-        variances.append(of_chains.var(ddof=1) / len(of_chains))
-    if abs(means[0] - means[1]) > 6 * math.sqrt(sum(variances)):
-        raise RuntimeError(
-            f"{name} must agree between ordered and random starts, got {means[0]:.4f} and "
-            f"{means[1]:.4f}, ± {math.sqrt(sum(variances)):.4f}: not thermalised, burn in longer")
 
 
 def chain(size: int, temperature: float, num_sweeps: int, rng: np.random.Generator, *,
@@ -213,8 +183,7 @@ def _metropolis_sweeps(spins, temperature, out, every, rng):
 
 def _start(start: Any, size: int, rng: Any) -> NDArray[np.int8]:
     """Return the spins with which a chain begins, (size, size), as an array of its own."""
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a NumPy Generator, got {rng!r}")
+    rng = check_generator(rng)
     if isinstance(start, str):
         if start not in ("ordered", "random"):
             raise ValueError(f"start must be ordered, random or spins, got {start!r}")

@@ -22,7 +22,14 @@ from genmodels.exact.hybrid_monte_carlo import (
     warn_if_stuck,
 )
 from genmodels.exact.lattice_sweeps import sweeps, trajectories
-from genmodels.validate import Array, check_positive_int, finite_array
+from genmodels.monte_carlo import MIN_CHAINS, check_thermalised
+from genmodels.validate import (
+    Array,
+    check_generator,
+    check_positive_int,
+    finite_array,
+    finite_number,
+)
 
 Method = Literal["cluster", "metropolis", "hmc"]
 Start = Literal["ordered", "random"]
@@ -47,7 +54,7 @@ class FreeField:
     """
 
     def __init__(self, size: int, mass: float) -> None:
-        self.size, self.mass = _lattice_size(size), _number("mass", mass)
+        self.size, self.mass = _lattice_size(size), finite_number("mass", mass)
         if self.mass <= 0:
             raise ValueError(f"mass must be positive, got {self.mass:g}")
         momenta = 4 * np.sin(np.pi * np.arange(size) / size) ** 2  # (L,), of one direction
@@ -56,7 +63,7 @@ class FreeField:
     def sample(self, num_samples: int, rng: np.random.Generator) -> Array:
         """Draw independent configurations, (num_samples, L, L): white noise scaled mode by mode."""
         n = check_positive_int(num_samples, "num_samples")
-        white = rng.standard_normal((n, self.size, self.size))
+        white = check_generator(rng).standard_normal((n, self.size, self.size))
         return np.fft.ifft2(np.fft.fft2(white) * np.sqrt(self.variances)).real
 
     def action(self, x: ArrayLike) -> Array:
@@ -95,12 +102,13 @@ class Phi4:
 
     def __init__(self, size: int, kappa: float, lam: float) -> None:
         self.size = _lattice_size(size)
-        self.kappa, self.lam = _number("kappa", kappa), _number("lam", lam)
+        self.kappa, self.lam = finite_number("kappa", kappa), finite_number("lam", lam)
         cosines = np.cos(2 * np.pi * np.arange(size) / size)
         smallest = 1 - 2 * self.lam - 2 * np.max(self.kappa * (cosines[:, None] + cosines))
         if self.lam < 0 or (self.lam == 0 and smallest <= 0):
-            raise ValueError("lam must be positive, or 0 with |kappa| < 1/4, or the action is "
-                             f"unbounded below, got lam = {self.lam:g}, kappa = {self.kappa:g}")
+            raise ValueError("lam must be positive, or 0 with |kappa| below about 1/4, or the "
+                             f"action is unbounded below, got lam = {self.lam:g}, "
+                             f"kappa = {self.kappa:g}")
 
     def action(self, x: ArrayLike) -> Array:
         """Return S(x) of the whole lattice, (n,), for x (n, L, L)."""
@@ -112,6 +120,8 @@ class Phi4:
     def force(self, x: ArrayLike) -> Array:
         """Return −∂S/∂x, (n, L, L), for x (n, L, L). A divergent x gives a divergent force."""
         x = np.asarray(x, dtype=np.float64)
+        if x.ndim != 3 or x.shape[1:] != (self.size, self.size):
+            raise ValueError(f"x must have shape (n, {self.size}, {self.size}), got {x.shape}")
         return (2 * self.kappa * _neighbours(x) - 2 * (1 - 2 * self.lam) * x
                 - 4 * self.lam * x**3)
 
@@ -122,7 +132,7 @@ class Phi4:
         start: "random", white noise of variance 1, or "ordered", 1 plus such noise.
         """
         _check_method(method, step_size, num_leapfrog)
-        x = self._start(start, 1, rng)
+        x = self._start(start, 1, check_generator(rng))
         kept, accepted = np.empty((check_positive_int(num_steps, "num_steps"), *x.shape[1:])), 0.0
         for step in range(num_steps):
             accepted += self._evolve(x, 1, rng, method, step_size, num_leapfrog) / num_steps
@@ -144,16 +154,17 @@ class Phi4:
         is kept is drawn anew: an exact update, since S(−x) = S(x).
 
         Raises:
-            RuntimeError: the two starts disagree by 4.5 standard errors (from the spread over
-                chains) in ⟨|M|⟩ or ⟨S⟩, when the first is kept or over all: the chains have not
-                thermalised. More chains show smaller differences.
+            RuntimeError: the two starts disagree in ⟨|M|⟩ or ⟨S⟩: the chains have not thermalised
+                (`monte_carlo.check_thermalised`). 32 chains find a difference of |M| when it is
+                twice the standard deviation of |M|, more chains find smaller ones.
 
         Warns if consecutive |M| are correlated by more than 0.2, or if few trajectories are
         accepted.
         """
         num_chains = check_positive_int(num_chains, "num_chains")
-        if num_chains < 4:
-            raise ValueError(f"num_chains must be at least 4, two for each start, got {num_chains}")
+        if num_chains < 2 * MIN_CHAINS:
+            raise ValueError(f"num_chains must be at least {2 * MIN_CHAINS}, got {num_chains}")
+        rng = check_generator(rng)
         per_chain = -(-check_positive_int(num_samples, "num_samples") // num_chains)
         _check_method(method, step_size, num_leapfrog)
         thermal = THERMAL[method] if num_thermal is None else num_thermal
@@ -170,8 +181,9 @@ class Phi4:
         if method == "hmc":
             warn_if_stuck(accepted, num_chains * per_chain * between, step_size)
         magnetisation = abs(kept.mean(axis=(-2, -1)))  # (num_chains, per_chain)
-        _compare_starts("|M|", magnetisation, num_chains // 2)
-        _compare_starts("S", np.stack([self.action(chain) for chain in kept]), num_chains // 2)
+        actions = np.stack([self.action(chain) for chain in kept])
+        for name, values in (("⟨|M|⟩", magnetisation), ("⟨S⟩", actions)):
+            check_thermalised(values[: num_chains // 2], values[num_chains // 2 :], name)
         _warn_if_correlated(magnetisation, between)
         kept *= rng.choice([-1.0, 1.0], size=(num_chains, per_chain, 1, 1))
         return kept.reshape(-1, self.size, self.size)[:num_samples]
@@ -197,21 +209,6 @@ def _neighbours(x: Array) -> Array:
     return sum((np.roll(x, shift, axis) for shift in (-1, 1) for axis in (-2, -1)), np.zeros(()))
 
 
-def _compare_starts(name: str, values: Array, num_ordered: int) -> None:
-    """Raise RuntimeError unless the two starts agree in values (num_chains, num_kept).
-
-    The first kept configuration is compared, and the mean of a chain.
-    """
-    for per_chain in (values[:, 0], values.mean(axis=1)):
-        ordered, random = per_chain[:num_ordered], per_chain[num_ordered:]
-        error = np.sqrt(ordered.var(ddof=1) / len(ordered) + random.var(ddof=1) / len(random))
-        if abs(ordered.mean() - random.mean()) > 4.5 * error:
-            raise RuntimeError(
-                f"chains from ordered and from random starts must agree, got ⟨{name}⟩ = "
-                f"{ordered.mean():.4g} and {random.mean():.4g}, with {error:.2g} as the standard "
-                "error of the difference: increase num_thermal")
-
-
 def _warn_if_correlated(values: Array, num_between: int) -> None:
     """Warn if consecutive values along a row of (num_chains, num_kept) are correlated."""
     offsets = values - values.mean()
@@ -226,7 +223,7 @@ def _warn_if_correlated(values: Array, num_between: int) -> None:
 def _check_method(method: str, step_size: float, num_leapfrog: int) -> None:
     if method not in THERMAL:
         raise ValueError(f"method must be one of {', '.join(THERMAL)}, got {method!r}")
-    if _number("step_size", step_size) <= 0:
+    if finite_number("step_size", step_size) <= 0:
         raise ValueError(f"step_size must be positive, got {step_size:g}")
     check_positive_int(num_leapfrog, "num_leapfrog")
 
@@ -235,10 +232,6 @@ def _lattice_size(size: int) -> int:
     if check_positive_int(size, "size") < 2:
         raise ValueError(f"size must be at least 2, got {size}")
     return int(size)
-
-
-def _number(name: str, value: float) -> float:
-    return float(finite_array(name, value, shape=()))
 
 
 def _configurations(x: ArrayLike, size: int) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from genmodels.exact import gaussian
-from genmodels.validate import Array, finite_array
+from genmodels.validate import Array, finite_array, finite_number
 
 __all__ = ["ElboGradients", "LinearGaussian"]
 
@@ -44,7 +44,7 @@ class LinearGaussian:
             raise ValueError(f"weights must have shape (d, k), got {self.weights.shape}")
         self.data_dim, self.latent_dim = self.weights.shape
         self.bias = finite_array("bias", bias, shape=(self.data_dim,))
-        self.noise_std = float(finite_array("noise_std", noise_std, shape=()))
+        self.noise_std = finite_number("noise_std", noise_std)
         if self.noise_std <= 0:
             raise ValueError(f"noise_std must be a positive number, got {self.noise_std}")
 

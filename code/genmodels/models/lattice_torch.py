@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from genmodels.models.denoising import denoiser
+from genmodels.models.lattice_modes import real_modes
 from genmodels.training.history import Batch, Draw, History, Settings
 from genmodels.training.torch import train
 from genmodels.training.torch_tensors import (
@@ -49,14 +50,9 @@ class Convolution(nn.Module):
     def __init__(self, kernel: torch.Tensor, size: int):
         super().__init__()
         self.kernel = nn.Parameter(kernel)
-        site = torch.arange(size)
-        frequency = (site + 1) // 2  # of the rows: 1, cos, sin, cos, sin, …, (−1)^site
-        phase = 2 * math.pi * frequency[:, None] * site / size
-        basis = torch.where(site[:, None] % 2 == 1, phase.cos(), phase.sin())
-        basis[0] = 1
-        basis /= basis.norm(dim=1, keepdim=True)
-        self.register_buffer("basis", basis, persistent=False)
-        self.register_buffer("frequency", frequency, persistent=False)
+        basis, frequency = real_modes(size)  # rows: 1, cos, sin, cos, sin, …, (−1)^site
+        self.register_buffer("basis", torch.tensor(basis, dtype=torch.float32), persistent=False)
+        self.register_buffer("frequency", torch.tensor(frequency), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kernel = (self.kernel + self.kernel.transpose(1, 2)) / 2
