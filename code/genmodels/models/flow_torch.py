@@ -7,7 +7,7 @@
 Everything but the tanh happens in the lattice's real Fourier modes, products of cosines and sines:
 there a convolution K∗ multiplies by K(k). The kernels are the same in both directions and under
 reflections, so q has all symmetries of the lattice. Because u is odd in y and the base is even,
-q(−x) = q(x) exactly (P5). The divergence is a sum (Gerdes et al. 2022 build such flows):
+q(−x) = q(x) exactly (P5). The divergence is a sum (Gerdes et al. 2023 build such flows):
 
     div u = Σ_k K_0(k) + Σ_c a_c g_c [Σ_k K_1c(k) K_2c(k) / V] Σ_s (1 − tanh²(…)_s)
 
