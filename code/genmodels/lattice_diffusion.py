@@ -56,7 +56,8 @@ def gaussian_denoiser(power: ArrayLike) -> Denoiser:
     power = finite_array("power", power)
 
     def denoiser(x: Array, alpha_bar: float) -> Array:
-        to_modes, to_space = _transforms(power, np.shape(x))
+        x = plain_array(x, "x")
+        to_modes, to_space = _transforms(power, x.shape)
         share = math.sqrt(alpha_bar) * power / (alpha_bar * power + 1 - alpha_bar)
         return to_space(share * to_modes(x))
 

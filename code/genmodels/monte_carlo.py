@@ -43,7 +43,7 @@ def autocorrelation_time(chain: ArrayLike) -> tuple[float, float]:
     Raises:
         TypeError: if ``chain`` does not hold real numbers.
         ValueError: if it has another shape, holds NaN or infinity, is constant, or is too short: a
-            chain that still drifts from its start is found out so.
+            chain whose drift from its start dominates is found out so.
 
     Source: Madras and Sokal (1988); bias and error by Wolff (2004), equations 49 and 42.
     """
@@ -157,7 +157,8 @@ def jackknife(
     if columns.ndim != 2 or columns.size == 0:
         raise ValueError(f"columns must have shape (n, d) or (n,), got {columns.shape}")
     n = len(columns)
-    if check_positive_int(num_blocks, "num_blocks") < MIN_EFFECTIVE_SIZE:
+    num_blocks = check_positive_int(num_blocks, "num_blocks")
+    if num_blocks < MIN_EFFECTIVE_SIZE:
         raise ValueError(f"num_blocks must be at least {MIN_EFFECTIVE_SIZE}, got {num_blocks}")
     if n < num_blocks:
         raise ValueError(f"columns must have a row for each of {num_blocks} blocks, got {n}")
@@ -170,9 +171,9 @@ def jackknife(
     sums = np.add.reduceat(w[:, None] * columns, starts, axis=0)  # (num_blocks, d)
     weights = np.add.reduceat(w, starts)  # (num_blocks,)
     others = 1 - np.eye(num_blocks)  # sums of all blocks but one, with no difference of large sums
-    if np.any(others @ weights == 0):
+    if weights.sum() ** 2 < 2 * np.sum(weights**2):  # effectively less than two
         raise ValueError("log_weights must be spread over two blocks at least, got one that holds "
-                         "all the weight")
+                         f"{weights.max() / weights.sum():.1%} of the weight")
     value = np.asarray(statistic(sums.sum(axis=0) / weights.sum()), dtype=float)
     without = np.array([np.asarray(statistic(mean), dtype=float)
                         for mean in others @ sums / (others @ weights)[:, None]])

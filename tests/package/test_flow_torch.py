@@ -414,11 +414,12 @@ def test_bad_input(make, error, message):
     (lambda x: x**2, ValueError, r"action must return a tensor \(8,\) for 8 fields, got \(8, 3, 3"),
     (lambda x: torch.log(-(x**2).sum(dim=(1, 2))), ValueError, "action must be finite"),
     (0.5, TypeError, "action must be a function, got float"),
+    (lambda x: (x.detach()**2).sum(dim=(1, 2)), ValueError, "action must be differentiable"),
 ])
 def test_bad_actions(action, error, message):
     with pytest.raises(error, match=message):
         fit(Flow(3), fields(3, n=9), action, num_steps=1, progress=False)
 
 
-def test_names_and_default_number_of_steps():
+def test_names():
     assert set(flow_torch.__all__) == {"Flow", "History", "fit", "phi4_action"}

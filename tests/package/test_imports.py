@@ -127,6 +127,8 @@ def test_what_is_public_is_listed_and_exists(name):
 OF_TORCH = [name for name in MODULES if "torch" in name]
 OF_KERAS = [name for name in MODULES if "keras" in name and "exercises" not in name]
 OF_NEITHER = [name for name in MODULES if name not in OF_TORCH + OF_KERAS or "exercises" in name]
+WITH_NUMBA = [f"genmodels.{name}" for name in (
+    "exact.ising", "exact.lattice_fields", "exact.lattice_sweeps", "exercises.chapters.boltzmann")]
 
 
 # As if the packages were not installed, to whoever imports them.
@@ -145,7 +147,8 @@ sys.meta_path.insert(0, Absent)
     (OF_NEITHER, ["torch", "keras", "tensorflow"]),
     (OF_TORCH, ["keras", "tensorflow"]),
     (OF_KERAS, ["torch"]),
-], ids=["neither", "torch", "keras"])
+    ([name for name in MODULES if name not in WITH_NUMBA], ["numba"]),
+], ids=["neither", "torch", "keras", "no numba"])
 def test_each_part_needs_no_framework_but_its_own(names, absent):
     script = "\n".join([WITHOUT.format(absent=absent), *(f"import {name}" for name in names)])
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,

@@ -265,6 +265,15 @@ def test_wrong_labels(labels, error, message):
         fit(small(), spins(2), labels, num_steps=1, **SETTINGS)
 
 
+def test_what_is_no_generator_is_refused():
+    for call in (lambda rng: random_orders(2, (3, 3), 9, rng),
+                 lambda rng: draw_hidden(2, (3, 3), rng)):
+        with pytest.raises(TypeError, match="rng must be a NumPy Generator, got 0"):
+            call(0)
+    with pytest.raises(TypeError, match="dilations must be a tuple"):
+        small(dilations=1)
+
+
 def test_wrong_sizes():
     for arguments, message in [
             ({"shape": (3, 3, 3)}, "shape must be two sizes"),
@@ -289,5 +298,5 @@ def test_models_of_low_precision_have_no_probabilities(dtype):
         model.sample(np.zeros((1, 3, 3), int), 0)
 
 
-def test_public_names():
+def test_fit_returns_a_history():
     assert masked_torch.History is fit(small(), spins(2), 0, num_steps=1, **SETTINGS).__class__

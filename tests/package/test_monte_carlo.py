@@ -216,9 +216,11 @@ def test_averages_without_an_error_bar(changes, error, message):
 
 
 def test_one_block_with_all_the_weight_has_no_error_bar():
-    log_w = np.where(np.arange(200) < 20, 0.0, -900)  # e^−900 is 0 in float64
-    with pytest.raises(ValueError, match="got one that holds all the weight"):
-        monte_carlo.jackknife(lambda mean: mean[0], np.ones(200), num_blocks=10, log_weights=log_w)
+    for low, share in ((-900.0, "100"), (-40.0, "100"), (-6.0, "97")):  # e^−900 is 0 in float64
+        log_w = np.where(np.arange(200) < 20, 0.0, low)
+        with pytest.raises(ValueError, match=f"two blocks at least, got one that holds {share}"):
+            monte_carlo.jackknife(lambda mean: mean[0], np.ones(200), num_blocks=10,
+                                  log_weights=log_w)
 
 
 # Weights ------------------------------------------------------------------------------------------

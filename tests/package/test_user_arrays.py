@@ -10,12 +10,20 @@ import torch
 
 matplotlib.use("agg")
 
-from genmodels import bounds, diffusion, plotting, sample_quality
+from genmodels import (
+    bounds,
+    diffusion,
+    lattice_diffusion,
+    monte_carlo,
+    plotting,
+    sample_quality,
+)
 from genmodels.diffusion import NoiseSchedule
-from genmodels.exact import gaussian
+from genmodels.exact import gaussian, ising, lattice
+from genmodels.exact.lattice_fields import FreeField, Phi4, Quartic
 from genmodels.exact.linear_gaussian import LinearGaussian
 from genmodels.exact.mixture import GaussianMixture
-from genmodels.models import classifier_torch, iwae_torch, unet_torch
+from genmodels.models import classifier_torch, iwae_torch, masked_torch, unet_torch
 from genmodels.training import History
 from genmodels.validate import plain_array
 
@@ -57,10 +65,15 @@ SCHEDULE = NoiseSchedule([0.9, 0.5, 0.1])
 LOG_WEIGHTS = bfloat16_numbers((4, 6), 4)
 GREY = torch.rand(5, 28, 28, generator=torch.Generator().manual_seed(0)).bfloat16().float().numpy()
 BINARY = (GREY < 0.3).astype(np.float32)
+FIELDS = bfloat16_numbers((40, 4, 4), 6)
+SPINS = np.sign(FIELDS).astype(np.float32)
+POWER = abs(FIELDS[0, :, :3])
 torch.manual_seed(0)
 VAE = iwae_torch.BinaryVAE(2, 8)
 CLASSIFIER = classifier_torch.Classifier()
 UNET = unet_torch.UNet((8, 8, 8))
+MASKED = masked_torch.MaskedSpins((4, 4), channels=4, dilations=(1,))
+PHI4, FREE = Phi4(4, 0.2, 0.1), FreeField(4, 1.0)
 
 
 def rng():
@@ -126,6 +139,27 @@ CASES = {
     "binarise": (lambda x: iwae_torch.binarise(x, torch.Generator().manual_seed(0)), GREY),
     "mean_image": (lambda x: iwae_torch.BinaryVAE(2, 8, mean_image=x).decoder[-2].bias, GREY[0]),
     "log_weights": (lambda x: iwae_torch.log_weights(VAE, x, 3, progress=False), BINARY),
+    "autocorrelation": (lambda x: [*monte_carlo.autocorrelation_time(x),
+                                   *monte_carlo.mean_and_error(x)], FIELDS.reshape(8, 80)),
+    "jackknife": (lambda x, w: monte_carlo.jackknife(lambda mean: mean, x, num_blocks=10,
+                                                     log_weights=w),
+                  FIELDS.reshape(40, 16), FIELDS[:, 0, 0] / 4),
+    "log weights": (lambda w: [monte_carlo.weight_tail(w), *monte_carlo.log_mean_weight(w),
+                               *monte_carlo.independence_metropolis(w, rng())],
+                    FIELDS[:, 0, 0] / 4),
+    "Ising": (lambda x: [ising.energies(x), lattice.correlation(x),
+                         ising.chain(4, 2.0, 3, rng(), start=x[0])], SPINS),
+    "observables": (lambda x: [part for pair in lattice.observables(
+        x, PHI4.action(x), num_blocks=10).values() for part in pair], FIELDS),
+    "fields": (lambda x: [PHI4.action(x), PHI4.force(x), FREE.log_density(x), FREE.score(x),
+                          Quartic(1.0, -1.0).log_density(x)], FIELDS),
+    "power_spectrum": (lattice_diffusion.power_spectrum, FIELDS),
+    "gaussian_denoiser": (lambda p, x: lattice_diffusion.gaussian_denoiser(p)(x, 0.3),
+                          POWER, FIELDS),
+    "angle_heun": (lambda p, x: lattice_diffusion.angle_heun(bend, p, x, num_steps=2),
+                   POWER, FIELDS),
+    "masked spins": (lambda x: [MASKED.log_probability(
+        x, 0, np.arange(16).reshape(4, 4)), MASKED.logits(x, 0)], SPINS),
     "image_grid": (lambda x: plotting.image_grid(x, 1), GREY),
 }
 

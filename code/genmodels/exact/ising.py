@@ -45,7 +45,8 @@ def configurations(size: int) -> Spins:
 
     At size 2 the two bonds between neighbours both count, as `energies` counts them.
     """
-    if check_positive_int(size, "size") not in (2, 3, 4):
+    size = check_positive_int(size, "size")
+    if size not in (2, 3, 4):
         raise ValueError(f"size must be 2, 3 or 4 (65,536 configurations), got {size}")
     bits = np.arange(2 ** (size**2))[:, None] >> np.arange(size**2) & 1  # (2^N, N)
     return (2 * bits - 1).reshape(-1, size, size).astype(np.float32)

@@ -29,6 +29,7 @@ from genmodels.validate import (
     check_positive_int,
     finite_array,
     finite_number,
+    plain_array,
 )
 
 Method = Literal["cluster", "metropolis", "hmc"]
@@ -55,6 +56,7 @@ class FreeField:
 
     def __init__(self, size: int, mass: float) -> None:
         self.size, self.mass = _lattice_size(size), finite_number("mass", mass)
+        size = self.size
         if self.mass <= 0:
             raise ValueError(f"mass must be positive, got {self.mass:g}")
         momenta = 4 * np.sin(np.pi * np.arange(size) / size) ** 2  # (L,), of one direction
@@ -101,7 +103,7 @@ class Phi4:
     """
 
     def __init__(self, size: int, kappa: float, lam: float) -> None:
-        self.size = _lattice_size(size)
+        self.size = size = _lattice_size(size)
         self.kappa, self.lam = finite_number("kappa", kappa), finite_number("lam", lam)
         cosines = np.cos(2 * np.pi * np.arange(size) / size)
         smallest = 1 - 2 * self.lam - 2 * np.max(self.kappa * (cosines[:, None] + cosines))
@@ -119,7 +121,7 @@ class Phi4:
 
     def force(self, x: ArrayLike) -> Array:
         """Return −∂S/∂x, (n, L, L), for x (n, L, L). A divergent x gives a divergent force."""
-        x = np.asarray(x, dtype=np.float64)
+        x = plain_array(x, "x").astype(np.float64, copy=False)
         if x.ndim != 3 or x.shape[1:] != (self.size, self.size):
             raise ValueError(f"x must have shape (n, {self.size}, {self.size}), got {x.shape}")
         return (2 * self.kappa * _neighbours(x) - 2 * (1 - 2 * self.lam) * x

@@ -53,7 +53,7 @@ def _reflect(x, kappa, lam, rng):
 
 @njit(cache=True)
 def sweeps(x, num_steps, kappa, lam, clusters, rng):
-    """Metropolis sweeps of each x[n] (L, L); with `clusters`, one is flipped before each.
+    """Metropolis sweeps of each x[n] (L, L); `clusters`: a cluster and overrelaxation before each.
 
     Sites are updated in order. Each update leaves e^{−S} unchanged, so their sequence does, too,
     though it has no detailed balance as a whole.

@@ -283,14 +283,16 @@ def check_action(model: Flow, x: Array, action: Action) -> None:
     """Raises TypeError or ValueError unless action is a finite, even function of fields."""
     if not callable(action):
         raise TypeError(f"action must be a function, got {type(action).__name__}")
-    some = model._tensor(x[:8])
+    some = model._tensor(x[:8]).requires_grad_()
     values, mirrored = action(some), action(-some)
     if not isinstance(values, torch.Tensor) or values.shape != (len(some),):
         got = tuple(values.shape) if hasattr(values, "shape") else type(values).__name__
         raise ValueError(f"action must return a tensor ({len(some)},) for {len(some)} fields, "
                          f"got {got}")
+    if not values.requires_grad:
+        raise ValueError("action must be differentiable, got a tensor without a gradient")
     if not torch.isfinite(values).all():
         raise ValueError("action must be finite, got NaN or infinity")
-    if not torch.allclose(values, mirrored, rtol=1e-4, atol=1e-4):
+    if not torch.allclose(values, mirrored, rtol=1e-4, atol=1e-4):  # float32 sums, other order
         raise ValueError("action must be even, S(−x) = S(x), as the flow is, got "
                          f"{values[0]:.6g} and {mirrored[0]:.6g}")

@@ -113,12 +113,12 @@ class LatticeDenoiser(nn.Module):
     def __init__(self, size: int, power: ArrayLike | None = None, *, odd: bool = True,
                  channels: int = 12, num_blocks: int = 2):
         super().__init__()
-        self.size = check_positive_int(size, "size")
+        self.size = size = check_positive_int(size, "size")
         if size % 2:
             raise ValueError(f"size must be even, got {size}")
         self.odd = check_flag(odd, "odd")
-        self.channels = check_positive_int(channels, "channels")
-        self.num_blocks = check_positive_int(num_blocks, "num_blocks")
+        self.channels = channels = check_positive_int(channels, "channels")
+        self.num_blocks = num_blocks = check_positive_int(num_blocks, "num_blocks")
         half = size // 2 + 1
         power = (np.ones((size, half)) if power is None
                  else finite_array("power", power, shape=(size, half)))

@@ -30,7 +30,13 @@ from genmodels.training.torch_tensors import (
     place,
     without_autocast,
 )
-from genmodels.validate import check_positive_int, check_seed, check_shape, plain_array
+from genmodels.validate import (
+    check_generator,
+    check_positive_int,
+    check_seed,
+    check_shape,
+    plain_array,
+)
 
 __all__ = ["MaskedSpins", "OddBlock", "draw_hidden", "fit", "loss_terms", "random_orders"]
 
@@ -117,7 +123,7 @@ class MaskedSpins(nn.Module):
     @torch.no_grad()
     def log_probability(self, x: Array, labels: ArrayLike, order: ArrayLike,
                         batch_size: int = 50) -> np.ndarray:
-        """log q(x | order) (n,) float64, exact, for x (n, *shape) of ±1; without gradient.
+        """log q(x | order) (n,), for x (n, *shape) of ±1, exact but for rounding in float32.
 
         labels: one for all, or (n,). order (n, *shape) or (*shape,): see `random_orders`.
         Raises TypeError or ValueError naming the argument that is wrong.
@@ -196,8 +202,10 @@ class MaskedSpins(nn.Module):
 
 def check_dilations(dilations: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The dilations as Python's integers, each at most the smaller size of the lattice."""
-    if not isinstance(dilations, (tuple, list)) or not dilations:
-        raise ValueError(f"dilations must be one or more positive integers, got {dilations!r}")
+    if not isinstance(dilations, (tuple, list)):
+        raise TypeError(f"dilations must be a tuple of positive integers, got {dilations!r}")
+    if not dilations:
+        raise ValueError("dilations must be one or more positive integers, got none")
     dilations = tuple(check_positive_int(each, "each of the dilations") for each in dilations)
     if max(dilations) > min(shape):  # circular padding wraps around once
         raise ValueError(f"dilations must be at most {min(shape)}, got {max(dilations)}")
@@ -212,10 +220,10 @@ def random_orders(n: int, shape: tuple[int, ...], num_steps: int,
     differ by at most one. Which ones is uniformly random.
     Raises TypeError or ValueError naming the argument that is wrong.
     """
-    check_positive_int(n, "n")
-    shape = check_shape(shape)
+    n, shape, rng = check_positive_int(n, "n"), check_shape(shape), check_generator(rng)
     num_spins = int(np.prod(shape))
-    if check_positive_int(num_steps, "num_steps") > num_spins:
+    num_steps = check_positive_int(num_steps, "num_steps")
+    if num_steps > num_spins:
         raise ValueError(f"num_steps must be at most {num_spins}, the number of spins, got "
                          f"{num_steps}")
     steps = np.arange(num_spins) * num_steps // num_spins  # (N,)
@@ -228,7 +236,7 @@ def draw_hidden(n: int, shape: tuple[int, ...], rng: np.random.Generator) -> np.
     The k of any few consecutive examples are spread evenly: steps of the golden section from a
     random start.
     """
-    num_spins = int(np.prod(shape))
+    num_spins, rng = int(np.prod(shape)), check_generator(rng)
     share = (rng.random() + (5**0.5 - 1) / 2 * np.arange(n)) % 1  # (n,) in [0, 1)
     k = 1 + (share * num_spins).astype(int)
     hidden = np.arange(num_spins) < k[:, None]
