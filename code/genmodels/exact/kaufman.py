@@ -151,9 +151,10 @@ def check_size(size: Any) -> int:
 
 
 def check_temperature(temperature: Any) -> float:
-    """Return T as a float; raises TypeError or ValueError unless 0 < T < ∞."""
+    """Return T as a float; raises TypeError or ValueError unless T and 1/T are positive numbers."""
     if not isinstance(temperature, numbers.Real) or isinstance(temperature, bool):
         raise TypeError(f"temperature must be a positive number, got {temperature!r}")
-    if not 0 < temperature < math.inf:
+    value = float(temperature)
+    if not 0 < value < math.inf or 1 / value == math.inf:
         raise ValueError(f"temperature must be a positive number, got {temperature!r}")
-    return float(temperature)
+    return value
