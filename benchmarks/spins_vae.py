@@ -296,6 +296,8 @@ def tables(rows: list[dict]) -> str:
         seconds = ", ".join(f"{row['seconds'][str(L)]:.0f}" for L in SIZES)
         lines.append(f"| {row['what']} | {row['layers']} | {row['seed']} | {' | '.join(cells)} "
                      f"| {seconds} |")
+    for framework in sorted({row["what"] for row in runs}):
+        lines += ["", *cost_of_a_layer([row for row in runs if row["what"] == framework])]
     trainings = [each | {"seed": row["seed"]} for row in rows if row["what"] == "steps"
                  for each in row["rows"]]
     if trainings:
@@ -310,6 +312,20 @@ def tables(rows: list[dict]) -> str:
         lines += energy_table(generated)
     machines = sorted({f"{row['date']}: {row['machine']}." for row in rows})
     return "\n".join([*lines, "", *machines]) + "\n"
+
+
+def cost_of_a_layer(rows: list[dict]) -> list[str]:
+    """Return a sentence: held-out −ELBO with one hidden layer, minus that with two."""
+    loss = {(row["layers"], row["seed"]): row["loss"] for row in rows}
+    seeds = sorted({seed for _, seed in loss if (1, seed) in loss and (2, seed) in loss})
+    if not seeds:
+        return []
+    parts = []
+    for L in map(str, SIZES):
+        more = np.array([loss[1, seed][L] - loss[2, seed][L] for seed in seeds])
+        parts.append(f"{average(more)} at L = {L} (from {more.min():.2f} to {more.max():.2f})")
+    return [f"{rows[0]['what']}, −ELBO with one hidden layer minus that with two, nats, mean over "
+            f"{len(seeds)} seeds: {'; '.join(parts)}."]
 
 
 def length_table(rows: list[dict]) -> list[str]:
@@ -372,7 +388,8 @@ def energy_table(rows: list[dict]) -> list[str]:
     names = ("−2 <m²>", "decoded from data", "samples")
     lines = ["", f"## Energies per spin, L = {ENERGY_SIZE}", "",
              "A VAE (PyTorch) is trained at one temperature; mean over "
-             f"{len({row['seed'] for row in rows})} seeds with its standard error.", "",
+             f"{len({row['seed'] for row in rows})} seeds with its standard error, and "
+             "for the samples, in brackets, the standard deviation of one network.", "",
              "| T | k | exact | held-out data | " + " | ".join(names)
              + " | samples / exact | <\\|m\\|> of samples | of held-out data |",
              "| --- |" + " --- |" * (len(names) + 6)]
@@ -384,6 +401,8 @@ def energy_table(rows: list[dict]) -> list[str]:
         found["ratio"] = found["samples"] / group[0]["exact"]
         cells = [average(found[name]) for name in (
             "held-out data", *names, "ratio", "|m| of samples", "|m| of held-out data")]
+        if len(group) > 1:
+            cells[len(names)] += f" ({np.std(found['samples'], ddof=1):.4f})"
         lines.append(f"| {T:.4f} | {k} | {group[0]['exact']:.4f} | " + " | ".join(cells) + " |")
     return lines
 
