@@ -1,6 +1,6 @@
 """What a VAE learns from spins: order parameter, critical temperature and energies, over seeds.
 
-    python benchmarks/spins_vae.py [torch] [keras] [energies] [--seeds 0 1 ...] [--full]
+    python benchmarks/spins_vae.py [torch] [keras] [energies] [steps] [--seeds 0 1 ...] [--full]
 
 torch, keras: for each seed, Ising configurations of their own at L = 8, 16 and 32: to train on, at
 twelve temperatures; to test the latent variable; and to find the critical temperature, at thirteen
@@ -19,6 +19,10 @@ for training too.
 energies: VAEs in PyTorch trained at one temperature, L = 16. The energy of their samples, spins
 drawn from p(x|h) with h from the prior; the same with h from Q(h|x) of held-out configurations;
 −2 <m²>; and the exact one.
+
+steps: at L = 8, with one hidden layer of the encoder, in both frameworks: R² and the held-out −ELBO
+of trainings of different lengths, each from the same weights at the start and with a schedule of
+its own (see `Settings`), on the configurations that torch and keras have for this seed.
 
 Each run adds its row to benchmarks/results/spins_vae.json as soon as it ends, and the tables beside
 it are written from that file; a run whose row is there is left out (`--again` repeats it).
@@ -50,6 +54,8 @@ SETTINGS = {"batch_size": 128, "precision": "float32", "progress": False}  # the
 HIDDEN = 256
 LAYERS = (2, 1)  # hidden ones of the encoder
 QUANTITIES = ("m", "m(h)", "h")
+LENGTHS = (200, 300, 500, 700, 1000, 2000)  # of the trainings in the part `steps`
+R2_WANTED = 0.95  # at L = 8
 
 
 def model_of(framework: str, size: int, latent_dim: int, seed: int, num_layers: int = 2):
@@ -154,16 +160,19 @@ def spread(draws: np.ndarray) -> float:
 
 def configurations(seed: int, full: bool) -> dict:
     """Return what one seed trains on, tests on, and looks for T_c with, by size."""
-    counts = {"train": 1024, "test": 320, "critical": 8192 if full else 1024}
+    num_critical = 8192 if full else 1024
     data = {}
     for size in SIZES:
         rng = np.random.default_rng([seed, size])
-        data[size] = {
-            "train": np.concatenate([ising.sample(size, T, counts["train"], rng)
-                                     for T in TRAINING]),
-            "test": np.concatenate([ising.sample(size, T, counts["test"], rng) for T in TRAINING]),
-            "critical": [ising.sample(size, T, counts["critical"], rng) for T in CRITICAL]}
+        data[size] = training_and_test(size, rng) | {
+            "critical": [ising.sample(size, T, num_critical, rng) for T in CRITICAL]}
     return data
+
+
+def training_and_test(size: int, rng: np.random.Generator) -> dict:
+    """Return configurations at the twelve temperatures: 1,024 of each to train on, 320 to test."""
+    return {name: np.concatenate([ising.sample(size, T, number, rng) for T in TRAINING])
+            for name, number in (("train", 1024), ("test", 320))}
 
 
 def order_parameter(framework: str, num_layers: int, seed: int, data: dict) -> dict:
@@ -194,6 +203,23 @@ def order_parameter(framework: str, num_layers: int, seed: int, data: dict) -> d
         for name in QUANTITIES:
             moments[name][size] = np.array(collected[name])
     return row | {"T_c": crossings(moments, np.random.default_rng(seed))}
+
+
+def lengths(seed: int) -> dict:
+    """Train for different numbers of steps at L = 8; return R² and −ELBO of each training."""
+    sets = training_and_test(8, np.random.default_rng([seed, 8]))
+    m, rows = sets["test"].mean(axis=(1, 2), dtype=float), []
+    for framework in ("torch", "keras"):
+        for num_steps in LENGTHS:
+            model, module = model_of(framework, 8, 1, seed, num_layers=1)
+            module.fit(model, sets["train"], num_steps=num_steps, seed=seed, **SETTINGS)
+            h = encoded(model, sets["test"])
+            log_likelihood, kl = module.evaluate(model, sets["test"])
+            rows.append({"framework": framework, "steps": num_steps,
+                         "R2": squared_correlation(h[:, 0], m),
+                         "R2 of ranks": squared_correlation(*map(rankdata, (abs(h[:, 0]), abs(m)))),
+                         "loss": float(np.mean(kl - log_likelihood)), "KL": float(np.mean(kl))})
+    return {"what": "steps", "seed": seed, "rows": rows}
 
 
 def squared_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -252,7 +278,7 @@ def add_row(path: Path, row: dict) -> None:
 
 def tables(rows: list[dict]) -> str:
     """Return the report: R², T_c and energies, a table each."""
-    runs = [row for row in rows if row["what"] != "energies" and not row["full"]]
+    runs = [row for row in rows if row["what"] in ("torch", "keras") and not row["full"]]
     lines = ["# What a VAE learns from spins", "",
              "Written by `benchmarks/spins_vae.py`, which says what is trained and measured."]
     if runs:
@@ -270,7 +296,13 @@ def tables(rows: list[dict]) -> str:
         seconds = ", ".join(f"{row['seconds'][str(L)]:.0f}" for L in SIZES)
         lines.append(f"| {row['what']} | {row['layers']} | {row['seed']} | {' | '.join(cells)} "
                      f"| {seconds} |")
-    runs = [row for row in rows if row["what"] != "energies"]
+    for framework in sorted({row["what"] for row in runs}):
+        lines += ["", *cost_of_a_layer([row for row in runs if row["what"] == framework])]
+    trainings = [each | {"seed": row["seed"]} for row in rows if row["what"] == "steps"
+                 for each in row["rows"]]
+    if trainings:
+        lines += length_table(trainings)
+    runs = [row for row in rows if row["what"] in ("torch", "keras")]
     for kind in sorted({(row["full"], row["what"], -row["layers"]) for row in runs}):
         lines += critical(kind, [row for row in runs
                                  if (row["full"], row["what"], -row["layers"]) == kind])
@@ -280,6 +312,45 @@ def tables(rows: list[dict]) -> str:
         lines += energy_table(generated)
     machines = sorted({f"{row['date']}: {row['machine']}." for row in rows})
     return "\n".join([*lines, "", *machines]) + "\n"
+
+
+def cost_of_a_layer(rows: list[dict]) -> list[str]:
+    """Return a sentence: held-out −ELBO with one hidden layer, minus that with two."""
+    loss = {(row["layers"], row["seed"]): row["loss"] for row in rows}
+    seeds = sorted({seed for _, seed in loss if (1, seed) in loss and (2, seed) in loss})
+    if not seeds:
+        return []
+    parts = []
+    for L in map(str, SIZES):
+        more = np.array([loss[1, seed][L] - loss[2, seed][L] for seed in seeds])
+        parts.append(f"{average(more)} at L = {L} (from {more.min():.2f} to {more.max():.2f})")
+    return [f"{rows[0]['what']}, −ELBO with one hidden layer minus that with two, nats, mean over "
+            f"{len(seeds)} seeds: {'; '.join(parts)}."]
+
+
+def length_table(rows: list[dict]) -> list[str]:
+    """Return the table of trainings of different lengths: means over seeds with standard errors."""
+    num_seeds = len({row["seed"] for row in rows})
+    longest = {(row["framework"], row["seed"]): row["loss"] for row in rows
+               if row["steps"] == LENGTHS[-1]}
+    lines = ["", "## The latent variable and the length of training, L = 8, one hidden layer", "",
+             f"Mean over {num_seeds} seeds with its standard error. The last column but one: −ELBO "
+             f"held out, nats, more than after {LENGTHS[-1]:,} steps on the same configurations.",
+             "", "| framework | steps | R² of \\|h\\| and \\|m\\| | smallest | of their ranks "
+             f"| KL, nats | −ELBO, nats, more | seeds with R² ≥ {R2_WANTED} |",
+             "| --- |" + " --- |" * 7]
+    for framework in ("torch", "keras"):
+        for num_steps in LENGTHS:
+            group = [row for row in rows
+                     if (row["framework"], row["steps"]) == (framework, num_steps)]
+            found = {name: np.array([row[name] for row in group])
+                     for name in ("R2", "R2 of ranks", "KL")}
+            more = np.array([row["loss"] - longest[framework, row["seed"]] for row in group])
+            lines.append(
+                f"| {framework} | {num_steps} | {average(found['R2'])} | {found['R2'].min():.4f} "
+                f"| {average(found['R2 of ranks'])} | {average(found['KL'])} | {average(more)} "
+                f"| {np.sum(found['R2'] >= R2_WANTED)} of {num_seeds} |")
+    return lines
 
 
 def critical(kind: tuple, rows: list[dict]) -> list[str]:
@@ -317,7 +388,8 @@ def energy_table(rows: list[dict]) -> list[str]:
     names = ("−2 <m²>", "decoded from data", "samples")
     lines = ["", f"## Energies per spin, L = {ENERGY_SIZE}", "",
              "A VAE (PyTorch) is trained at one temperature; mean over "
-             f"{len({row['seed'] for row in rows})} seeds with its standard error.", "",
+             f"{len({row['seed'] for row in rows})} seeds with its standard error, and "
+             "for the samples, in brackets, the standard deviation of one network.", "",
              "| T | k | exact | held-out data | " + " | ".join(names)
              + " | samples / exact | <\\|m\\|> of samples | of held-out data |",
              "| --- |" + " --- |" * (len(names) + 6)]
@@ -329,6 +401,8 @@ def energy_table(rows: list[dict]) -> list[str]:
         found["ratio"] = found["samples"] / group[0]["exact"]
         cells = [average(found[name]) for name in (
             "held-out data", *names, "ratio", "|m| of samples", "|m| of held-out data")]
+        if len(group) > 1:
+            cells[len(names)] += f" ({np.std(found['samples'], ddof=1):.4f})"
         lines.append(f"| {T:.4f} | {k} | {group[0]['exact']:.4f} | " + " | ".join(cells) + " |")
     return lines
 
@@ -339,28 +413,29 @@ def average(values: np.ndarray) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="torch, keras, energies; all unless given")
+    parser.add_argument("what", nargs="*", help="torch, keras, energies, steps; all unless given")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--full", action="store_true", help="eight times as many to find T_c with")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the .json file")
     parser.add_argument("--again", action="store_true", help="repeat runs that have a row")
     asked = parser.parse_args()
-    kinds = ("torch", "keras", "energies")
+    kinds = ("torch", "keras", "energies", "steps")
     if unknown := sorted(set(asked.what) - set(kinds)):
         parser.error(f"what must be among {', '.join(kinds)}, got {', '.join(unknown)}")
     jobs = [(what, layers) for what in asked.what or kinds
-            for layers in (LAYERS if what != "energies" else (0,))]
+            for layers in (LAYERS if what in ("torch", "keras") else (0,))]
+    alone = {"energies": energies, "steps": lengths}  # with data of their own
     for seed in asked.seeds:
         data = None
         for what, layers in jobs:
-            full = asked.full and what != "energies"
+            full = asked.full and what in ("torch", "keras")
             done = {key(row) for row in read(asked.output)}
             if not asked.again and (what, layers, seed, full) in done:
                 print(f"{what}, {layers} layers, seed {seed}: has a row already")
                 continue
             start = time.perf_counter()
-            if what == "energies":
-                row = energies(seed)
+            if what in alone:
+                row = alone[what](seed)
             else:
                 data = data or configurations(seed, full)
                 row = order_parameter(what, layers, seed, data)

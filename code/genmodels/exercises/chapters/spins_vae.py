@@ -16,7 +16,8 @@ __all__ = ["bent_codes", "curie_weiss_field", "energy_by_modes", "hidden_order",
 @exercise(
     "curie-weiss-field", kind="derive", difficulty=2, minutes=20,
     right="This identity is the Hubbard–Stratonovich transformation. For couplings between "
-          "neighbours it needs one latent variable for every mode: as many as there are spins.")
+          "neighbours, made positive by a constant on the diagonal, it needs one latent variable "
+          "for every mode whose coupling is not zero: about as many as there are spins.")
 def curie_weiss_field(field_decoder, exact_for):
     h = np.array([-2.3, -0.4, 0.0, 0.9, 3.1])
     for N, K in ((5, 0.7), (24, 1.3)):
@@ -280,8 +281,8 @@ def hidden_order(order, strength, dense_network):
         "The mean is subtracted here, and the sum divided by n − 1; take the average of x xᵀ.":
             np.sqrt(centred * 400 / 399),
         "These are averages of |m|, the mean of all spins: the order is not uniform.": firsts,
-        "These are κ₁/N: take the square root, as m is the root of m².": shares,
-        "These are √κ₁: divide κ₁ by the number of spins.": np.sqrt(shares * 144),
+        "These are v₁/N: take the square root, as m is the root of m².": shares,
+        "These are √v₁: divide v₁ by the number of spins.": np.sqrt(shares * 144),
     })
     need(chosen(dense_network, ("stripes more easily", "scrambled more easily", "both alike"),
                 "dense_network") == "both alike",
