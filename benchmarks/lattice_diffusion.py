@@ -279,8 +279,8 @@ def report(results: dict) -> str:
             [row["field"], row["num_steps"], f"{row['angle']:+.5f}", f"{row['ddim']:+.4f}",
              f"{row['ancestral']:+.4f} ± {row['ancestral_error']:.4f}"]
             for row in results["zero"]["bias"]])
-        text += ["Fitted powers of the number of calls (theory: −2, −1, −1; with B the start, at σ = "
-                 "100, ignores ⟨x⟩/σ and leaves a bias that no steps remove): " + "; ".join(
+        text += ["Fitted powers of the number of calls (theory: −2, −1, −1; with B the start, at "
+                 "σ = 100, ignores ⟨x⟩/σ and leaves a bias that no steps remove): " + "; ".join(
             f"B = {field}: " + ", ".join(f"{power:.2f}" for power in fitted_powers(
                 [row for row in results["zero"]["bias"] if row["field"] == field]))
             for field in (0.0, 0.15)) + ".\n"]
