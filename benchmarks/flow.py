@@ -1,17 +1,16 @@
 """What the trained flows are worth, on their own configurations and on those of Monte Carlo.
 
-    python benchmarks/flow.py [NAME ...]
+    python benchmarks/flow.py
 
 For each `flow-…` of the trained weights: effective sample size and acceptance of independence
 Metropolis; the effective sample size on configurations of cluster Monte Carlo, which sees modes
-that the flow has missed; what doubling the steps of the integration changes; observables, raw and
-reweighted, against cluster Monte Carlo; log Z by the flow's samples, by Monte Carlo's, and by
-integrating ∂ log Z/∂κ = 2 ⟨Σ x x′⟩ from independent sites, which needs no flow; and the seconds of
-one core until both methods have the same error. One thread. The results are written to
-benchmarks/results/flow.md.
+that the flow has missed; log q of the same fields, from twice and four times as many steps of the
+integration; observables, raw and reweighted, against long runs of cluster Monte Carlo; log Z by the
+flow's samples, by Monte Carlo's, and by integrating ∂ log Z/∂κ = 2 ⟨Σ x x′⟩ from independent sites,
+which needs no flow; and the seconds of one core until cluster and hybrid Monte Carlo have the error
+of the reweighted samples. One thread. The results are written to benchmarks/results/flow.md.
 """
 
-import argparse
 import datetime
 import importlib.metadata
 import math
@@ -30,8 +29,10 @@ from genmodels.models import trained
 from genmodels.models.flow_torch import NUM_STEPS, Flow
 
 RESULTS = Path(__file__).parent / "results" / "flow.md"
-NUM_SAMPLES = {8: 8_192, 16: 8_192}  # of the flow, and of Monte Carlo
+NUM_SAMPLES = 8_192  # of the flow, and of Monte Carlo for the weights and the times
+EVERY = 8  # the reference has so many times more, of which every EVERY-th gets a weight
 NUM_CHAINS = 32  # of Phi4.sample, each with as many configurations
+SEED = 200
 NUM_NODES = {8: 8, 16: 10}  # of the integration over κ
 CHAIN_STEPS = {8: 60_000, 16: 40_000}  # of a chain at each node
 SCALARS = ["M", "abs_M", "chi2", "U_L", "x2", "density"]
@@ -87,8 +88,8 @@ def integrated_log_Z(field: Phi4, rng: np.random.Generator) -> tuple[float, floa
 def measure(name: str) -> list[str]:
     flow, field, card = load(name)
     size, sites = flow.size, flow.size**2
-    n = NUM_SAMPLES[size]
-    rng = np.random.default_rng(100)
+    n = NUM_SAMPLES
+    rng = np.random.default_rng([SEED, size, round(1000 * field.kappa)])
 
     # The flow's own configurations
     (x, log_w), seconds_flow = timed(lambda: log_weights(flow, field, n))
@@ -96,15 +97,20 @@ def measure(name: str) -> list[str]:
     _, acceptance = monte_carlo.independence_metropolis(log_w, rng)
     log_Z, error_Z = monte_carlo.log_mean_weight(log_w)
     some, log_q = flow.sample(500, seed=2)
-    back, finer = flow.log_density(some), flow.log_density(some, num_steps=2 * NUM_STEPS)
-    there_and_back, change = (float(abs(difference).max())
-                              for difference in (log_q - back, finer - back))
-    moved = float(abs(flow.sample(500, seed=2, num_steps=2 * NUM_STEPS)[0] - some).max())
+    there_and_back, change, change_4 = (
+        float(abs(flow.log_density(some, num_steps=factor * NUM_STEPS) - log_q).max())
+        for factor in (1, 2, 4))
 
     # Monte Carlo's configurations: not those of the training, from other chains
-    reference, seconds_chain = timed(lambda: field.sample(n, rng, num_chains=NUM_CHAINS))
-    log_q = flow.log_density(reference.astype(np.float32)).numpy().astype(np.float64)
-    log_v = -field.action(reference) - log_q
+    reference = field.sample(EVERY * n, rng, num_chains=NUM_CHAINS)
+    few = reference[::EVERY]
+    log_q = flow.log_density(few.astype(np.float32)).numpy().astype(np.float64)
+    log_v = -field.action(few) - log_q
+    chains = {}
+    for method in ("cluster", "hmc"):
+        field.sample(NUM_CHAINS, rng, method, num_chains=NUM_CHAINS)  # compiles
+        y, seconds = timed(lambda m=method: field.sample(n, rng, m, num_chains=NUM_CHAINS))
+        chains[method] = seconds, observables(y, field.action(y) / sites, num_blocks=NUM_CHAINS)
     inverse_Z, error_inverse = by_chains(-log_v, NUM_CHAINS)
     mean_w, error_w = by_chains(log_v, NUM_CHAINS)  # E_p[w], which is Z at best
     share_reference = math.exp(-mean_w - inverse_Z)
@@ -126,8 +132,8 @@ def measure(name: str) -> list[str]:
         f"| standard deviation of log w, flow / Monte Carlo | {log_w.std():.3f} / "
         f"{log_v.std():.3f} |",
         f"| log q(x) of 500 samples, there and back: largest difference | {there_and_back:.2g} |",
-        f"| {NUM_STEPS} → {2 * NUM_STEPS} steps: largest change of log q(x) at the same x / of x "
-        f"from the same noise | {change:.2g} / {moved:.2g} |",
+        f"| the same, there in {NUM_STEPS} steps and back in {2 * NUM_STEPS}, in {4 * NUM_STEPS} | "
+        f"{change:.2g}, {change_4:.2g} |",
         f"| log Z by the flow's samples | {log_Z:.4f} ± {error_Z:.4f} |",
         f"| log Z by Monte Carlo's configurations and inverse weights | {-inverse_Z:.4f} ± "
         f"{error_inverse:.4f} |",
@@ -136,9 +142,11 @@ def measure(name: str) -> list[str]:
         f"{log_v.mean():.3f} |",
         f"| training, seconds (before) | {card['processor_seconds']} |",
         f"| flow, seconds for {n:,} samples | {seconds_flow:.1f} |",
-        f"| cluster Monte Carlo, seconds for {n:,} configurations | {seconds_chain:.1f} |", "",
-        "| observable | Monte Carlo | flow, raw | deviation | flow, reweighted | deviation | "
-        "seconds to that error: flow, Monte Carlo |", "| --- | --- | --- | --- | --- | --- | --- |",
+        f"| cluster, hybrid Monte Carlo, seconds for {n:,} configurations | "
+        f"{chains['cluster'][0]:.1f}, {chains['hmc'][0]:.1f} |", "",
+        f"| observable | {EVERY * n:,} of Monte Carlo | flow, raw | deviation | flow, reweighted | "
+        "deviation | seconds to that error: flow, cluster, hybrid Monte Carlo |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     worst = 0.0
     rows = [(key, *(table[key] for table in (exact, raw, weighted))) for key in SCALARS]
@@ -148,25 +156,29 @@ def measure(name: str) -> list[str]:
         z_raw, z = ((value[0] - of_chain[0]) / math.hypot(value[1], of_chain[1])
                     for value in (of_flow, of_weights))
         worst = max(worst, abs(z))
-        same_error = seconds_chain * (of_chain[1] / of_weights[1]) ** 2
+        same_error = [seconds * (error_of(table, key) / of_weights[1]) ** 2
+                      for seconds, table in chains.values()]
         lines.append("| " + " | ".join([
             key, *(f"{value:.4f} ± {error:.4f}" for value, error in (of_chain,)),
             f"{of_flow[0]:.4f} ± {of_flow[1]:.4f}", f"{z_raw:+.1f}",
             f"{of_weights[0]:.4f} ± {of_weights[1]:.4f}", f"{z:+.1f}",
-            f"{seconds_flow:.1f}, {same_error:.2g}"]) + " |")
+            ", ".join(f"{each:.2g}" for each in (seconds_flow, *same_error))]) + " |")
     print(f"{name}: ESS {share:.3f} (Monte Carlo's {share_reference:.3f}), acceptance "
           f"{acceptance:.3f}, doubling {change:.2g}, back {there_and_back:.2g}, "
           f"log Z {log_Z:.4f}({error_Z:.4f}), "
           f"{-inverse_Z:.4f}({error_inverse:.4f}), {integral_Z:.4f}({error_integral:.4f}), "
-          f"worst deviation {worst:.1f}; {seconds_flow:.1f} s, {seconds_chain:.1f} s", flush=True)
+          f"worst deviation {worst:.1f}; {seconds_flow:.1f} s, "
+          f"{chains['cluster'][0]:.1f} s, {chains['hmc'][0]:.1f} s", flush=True)
     return [*lines, ""]
+
+
+def error_of(table: dict, key: str) -> float:
+    """The error of an observable by its name, G(t) by "G(t)"."""
+    return table[key][1] if key in table else table["G"][1][int(key[2:-1])]
 
 
 def main() -> None:
     names = [name for name in trained.names() if name.startswith("flow-")]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
-    names = parser.parse_args().names or names
     torch.set_num_threads(1)
     Phi4(4, 0.1, 0.02).sample(32, np.random.default_rng(0))  # compiles
     lines = [line for name in names for line in measure(name)]

@@ -1,19 +1,21 @@
 """Diffusion of periodic fields, mode by mode: spectra, exact denoisers, a sampler in the angle.
 
-    x̂_k = (1/L) Σ_r x_r e^{−ik·r}   modes of a field x (L, L), as `rfft2` with norm="ortho" has them
-    P_k = ⟨|x̂_k|²⟩                  their power; P_0 = L² ⟨M²⟩ = χ₂
+    x_k = (1/L) Σ_r x_r e^{−ik·r}   modes of a field x (L, L), as `rfft2` with norm="ortho" has them
+    P_k = ⟨|x_k|²⟩                  their power; P_0 = L² ⟨M²⟩, χ₂ if ⟨M⟩ = 0
 
 With x_t = √α̅ x_0 + √(1 − α̅) ε and the noise level σ = √((1 − α̅)/α̅), each mode has an angle θ_k:
 
     tan θ_k = σ/√P_k
-    y_k = cos θ_k · x̂_0k/√P_k + sin θ_k · ε̂_k    the noisy mode, scaled to variance 1
-    v_k = cos θ_k · ε̂_k − sin θ_k · x̂_0k/√P_k    = dy_k/dθ_k
+    y_k = cos θ_k · x_0k/√P_k + sin θ_k · ε_k    the noisy mode, scaled to variance 1
+    v_k = cos θ_k · ε_k − sin θ_k · x_0k/√P_k    = dy_k/dθ_k
 
-The probability-flow ODE is dy_k/dθ_k = E[v_k|x_t]. For Gaussian data y and v are independent, so
-that the right side is 0: a method that steps in the angle is then exact, with any steps.
+The probability-flow ODE is dy_k/dθ_k = E[v_k|x_t]. For Gaussian data of mean 0 with independent
+modes y and v are independent, so that the right side is 0: a method that steps in the angle is then
+exact, with any steps, if P_k is right.
 
-A denoiser is what `diffusion` calls so, a function (x, alpha_bar) -> x̂_0. Fields are (n, L, L).
-A single real variable has one "mode", itself, and the number P = ⟨x²⟩ as its power.
+A denoiser is what `diffusion` calls so, a function (x, alpha_bar) -> x̂_0, an estimate of x_0.
+Fields are (n, L, L). A single real variable has one "mode", itself, and the number P = ⟨x²⟩ as its
+power.
 """
 
 import math
@@ -33,7 +35,7 @@ ROWS_AT_ONCE = 2_000_000  # numbers in the largest array of a quadrature
 
 
 def power_spectrum(x: ArrayLike) -> Array:
-    """The power P_k = ⟨|x̂_k|²⟩ of the modes of fields x (n, L, L): (L, L//2 + 1), the mean over n.
+    """The power P_k = ⟨|x_k|²⟩ of the modes of fields x (n, L, L): (L, L//2 + 1), the mean over n.
 
     Raises TypeError or ValueError if x is not finite numbers (n, L, L), or a mode has no power.
     """
@@ -119,9 +121,10 @@ def angle_heun(denoiser: Denoiser, power: ArrayLike, noise: ArrayLike, *, num_st
 
     The steps go down num_steps + 1 noise levels σ, evenly spaced on a logarithmic scale, and a last
     one takes every angle to 0, where E[v|x_t] is 0 if the density is smooth. The denoiser is called
-    2 num_steps + 1 times. For Gaussian data with this power the result is exact up to rounding, at
-    any number of steps; else the error falls as num_steps^−2 until what is left is that of the
-    ends: at the first σ the modes are taken to be Gaussian, and the last step is a single one.
+    2 num_steps + 1 times. For Gaussian data of mean 0 with independent modes of this power the
+    result is exact up to rounding, at any number of steps; else the error falls as num_steps^−2
+    until what is left is that of the ends: at the first σ the modes are taken to be Gaussian, and
+    the last step is a single one.
 
     Args:
         power: P_k of the data, (L, L//2 + 1), for fields; a number for x of any shape, (n, ...).

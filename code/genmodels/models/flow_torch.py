@@ -9,9 +9,9 @@ there a convolution K∗ multiplies by K(k). The kernels are the same in both di
 reflections, so q has all symmetries of the lattice. Because u is odd in y and the base is even,
 q(−x) = q(x) exactly (P5). The divergence is a sum (Gerdes et al. 2023 build such flows):
 
-    div u = Σ_k K_0(k) + Σ_c a_c g_c [Σ_k K_1c(k) K_2c(k) / V] Σ_s (1 − tanh²(…)_s)
+    div u = Σ_k K_0(k) + Σ_c a_c g_c [Σ_k K_1c(k) K_2c(k) / N] Σ_s (1 − tanh²(…)_s)
 
-L = size, V = L² sites. All log densities and actions are in nats, for the whole lattice.
+L = size, N = L² sites. All log densities and actions are in nats, for the whole lattice.
 """
 
 import math
@@ -49,7 +49,7 @@ class Flow(nn.Module):
 
     size: L. channels: how many terms with a tanh. A new flow changes its base little.
     The base has independent modes of unit variance, all Gaussian but the zero mode, which is a
-    mixture of N(±center, 1 − center²): two peaks, as the magnetisation of an ordered phase has.
+    mixture of N(±center, 1 − center²): two peaks, as the mean of a field may have.
     `fit` sets center, and the scale of each mode, from configurations.
     Raises TypeError or ValueError if an argument is not an integer, at least 2 for size.
     """
@@ -100,7 +100,7 @@ class Flow(nn.Module):
         basis, waves = self.basis, torch.arange(NUM_WAVES).to(self.first)
         linear, first, second = (kernel[:, self.shell]  # (waves or c, L, L)
                                  for kernel in (self.linear, self.first, self.second))
-        trace = (first * second).mean(dim=(1, 2))  # (c,): Σ_k K_1 K_2 / V
+        trace = (first * second).mean(dim=(1, 2))  # (c,): Σ_k K_1 K_2 / N
 
         def velocity(y: torch.Tensor, t: float) -> tuple[torch.Tensor, torch.Tensor]:
             wave = torch.cos(math.pi * t * waves)
@@ -172,8 +172,9 @@ class Flow(nn.Module):
         """n independent fields x (n, L, L) and their log q(x) (n,) in nats, without gradient.
 
         seed: of the noise, which comes from NumPy. num_steps: of the integration, with an error of
-        order num_steps⁻⁴. log_density(x) − log q shows it, both being for the same x. (From
-        the same noise more steps move x too, and log q may hardly change while it is wrong.)
+        order num_steps⁻⁴. log_density(x, num_steps=more) − log q shows it, both being for the
+        same x. (From the same noise more steps move x too, and log q may hardly change while it
+        is wrong.)
         Raises TypeError or ValueError if an argument is no integer, or not positive.
         """
         n = check_positive_int(n, "n")

@@ -162,9 +162,10 @@ class LatticeDenoiser(nn.Module):
         return denoiser(predict_v, None, batch_size, (self.size, self.size), 0)
 
     def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Σ_k ω_k |v_k − v̂_k|²/L² (n,), ω_k = 1 except for the zero mode's; 1 for v̂ = 0, roughly.
+        """Σ_k ω_k |v_k − v̂_k|²/L² (n,), ω_k = 1 except for the zero mode's, 32.
 
-        v_k = cos θ_k ε_k − sin θ_k x_0k/√P_k.
+        v_k = cos θ_k ε_k − sin θ_k x_0k/√P_k. For v̂ = 0 it is 1 + 31/L² on average, and for
+        Gaussian data it cannot be less.
         """
         (x0,), (log_snr, noise) = batch.data, batch.noise
         with without_autocast(x0):

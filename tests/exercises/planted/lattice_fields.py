@@ -3,16 +3,16 @@ from planted import Planted, swap
 PLANTED = {
     "read-the-table": Planted(
         base="""
-def gaussian(chi2, V):
-    return np.sqrt(2 * chi2 / (np.pi * V)), 0.0
+def gaussian(chi2, N):
+    return np.sqrt(2 * chi2 / (np.pi * N)), 0.0
 
 
 verdicts = ["Gaussian", "in equilibrium", "two sharp values of M", "not symmetric"]
 """,
         right=[
             """
-def gaussian(chi2, V):
-    s = (chi2 / V) ** 0.5
+def gaussian(chi2, N):
+    s = (chi2 / N) ** 0.5
     x = np.linspace(-10 * s, 10 * s, 100_001)
     p = np.exp(-x**2 / (2 * s**2))
     p /= p.sum()
@@ -21,22 +21,22 @@ verdicts = ("Gaussian", "in equilibrium", "two sharp values of M", "not symmetri
 """,
             """
 import torch
-def gaussian(chi2, V):
-    s = torch.sqrt(torch.tensor(chi2 / V, dtype=torch.float64))
+def gaussian(chi2, N):
+    s = torch.sqrt(torch.tensor(chi2 / N, dtype=torch.float64))
     return s * (2 / np.pi) ** 0.5, torch.zeros(())
 verdicts = ["Gaussian", "in equilibrium", "two sharp values of M", "not symmetric"]
 """,
         ],
         wrong={
-            "deviation": (swap("np.sqrt(2 * chi2 / (np.pi * V))", "np.sqrt(chi2 / V)"),
+            "deviation": (swap("np.sqrt(2 * chi2 / (np.pi * N))", "np.sqrt(chi2 / N)"),
                           "standard deviation of M"),
-            "no V": (swap("(np.pi * V)", "np.pi"), "V times the variance"),
-            "square": (swap("np.sqrt(2 * chi2 / (np.pi * V))",
-                            "np.sqrt(2 / np.pi) * chi2 / V"), "takes it for the standard"),
+            "no N": (swap("(np.pi * N)", "np.pi"), "N times the variance"),
+            "square": (swap("np.sqrt(2 * chi2 / (np.pi * N))",
+                            "np.sqrt(2 / np.pi) * chi2 / N"), "takes it for the standard"),
             "sharp": (swap("0.0", "2 / 3"), "M of one size"),
-            "exchanged": (swap("np.sqrt(2 * chi2 / (np.pi * V)), 0.0",
-                               "0.0, np.sqrt(2 * chi2 / (np.pi * V))"), "exchanged"),
-            "upside down": (swap("2 * chi2 / (np.pi * V)", "np.pi * chi2 / (2 * V)"),
+            "exchanged": (swap("np.sqrt(2 * chi2 / (np.pi * N)), 0.0",
+                               "0.0, np.sqrt(2 * chi2 / (np.pi * N))"), "exchanged"),
+            "upside down": (swap("2 * chi2 / (np.pi * N)", "np.pi * chi2 / (2 * N)"),
                             "not √(π/2)"),
             "A": (swap('["Gaussian", "in equilibrium"', '["in equilibrium", "in equilibrium"'),
                   "A is something else"),
@@ -146,8 +146,8 @@ odd = {"tanh(K*x)", "M x²", "x |M|", "h² x"}
     ),
     "field-by-weights": Planted(
         base="""
-def in_field(M, V, B):
-    log_w = B * V * M
+def in_field(M, N, B):
+    log_w = B * N * M
     w = np.exp(log_w - log_w.max())
     return np.sum(w * M) / np.sum(w), np.sum(w) ** 2 / np.sum(w**2) / len(M)
 
@@ -156,31 +156,31 @@ fails_first = "64 × 64"
 """,
         right=[
             """
-def in_field(M, V, B):
-    p = np.exp(B * V * M - logsumexp(B * V * M))
+def in_field(M, N, B):
+    p = np.exp(B * N * M - logsumexp(B * N * M))
     return [p @ M, 1 / (len(M) * p @ p)]
 fails_first = "64 × 64"
 """,
             """
 import torch
-def in_field(M, V, B):
-    p = torch.softmax(B * V * M, dim=0)
+def in_field(M, N, B):
+    p = torch.softmax(B * N * M, dim=0)
     return torch.sum(p * M), 1 / torch.mean((p * len(M)) ** 2)
 fails_first = "64 × 64"
 """,
         ],
         wrong={
             "not divided": (swap(" / len(M)", ""), "not divided by n"),
-            "no V": (swap("B * V * M", "B * M"), "couples to the sum"),
-            "sign": (swap("B * V * M", "-B * V * M"), "sign of the field"),
+            "no N": (swap("B * N * M", "B * M"), "couples to the sum"),
+            "sign": (swap("B * N * M", "-B * N * M"), "sign of the field"),
             "no weights": (swap("np.sum(w * M) / np.sum(w)", "np.mean(M)"), "without weights"),
             "overflow": (swap(" - log_w.max()", ""), "not a finite number"),
             "exchanged": (swap("return np.sum(w * M) / np.sum(w), "
                                "np.sum(w) ** 2 / np.sum(w**2) / len(M)",
                                "return np.sum(w) ** 2 / np.sum(w**2) / len(M), "
                                "np.sum(w * M) / np.sum(w)"), "exchanged"),
-            "small lattice": (swap('"64 × 64"', '"16 × 16"'), "depend on V"),
-            "both": (swap('"64 × 64"', '"both at the same B"'), "depend on V"),
+            "small lattice": (swap('"64 × 64"', '"16 × 16"'), "depend on N"),
+            "both": (swap('"64 × 64"', '"both at the same B"'), "depend on N"),
         },
     ),
     "four-log-z": Planted(

@@ -27,20 +27,20 @@ def verdicts_of(answer, names: tuple[str, ...], right: tuple[str, ...], what: st
     right="Which further observable would tell B from a model whose modes of short wavelength are "
           "wrong?")
 def read_the_table(gaussian, verdicts):
-    for chi2, V in ((173.0, 256), (3.2, 64)):
-        s = math.sqrt(chi2 / V)
+    for chi2, N in ((173.0, 256), (3.2, 64)):
+        s = math.sqrt(chi2 / N)
         x = np.linspace(-12 * s, 12 * s, 20_001)  # the integrals, numerically
         density = norm.pdf(x, scale=s) * (x[1] - x[0])
         abs_m, fourth = np.sum(np.abs(x) * density), np.sum(x**4 * density)
-        right = np.array([abs_m, 1 - fourth / (3 * (chi2 / V) ** 2)])
-        got = array(parts(ask(gaussian, chi2=chi2, V=V), "⟨|M|⟩", "U_L"))
-        compare(got, right, what="⟨|M|⟩ and U_L", tested=f"χ₂ = {chi2}, V = {V}", error=1e-6,
+        right = np.array([abs_m, 1 - fourth / (3 * (chi2 / N) ** 2)])
+        got = array(parts(ask(gaussian, chi2=chi2, N=N), "⟨|M|⟩", "U_L"))
+        compare(got, right, what="⟨|M|⟩ and U_L", tested=f"χ₂ = {chi2}, N = {N}", error=1e-6,
                 named_within=1e-6, mistakes={
             "This is the standard deviation of M; the mean of |M| is smaller.":
                 np.array([s, right[1]]),
-            "χ₂ is V times the variance of M; here it is taken for the variance.":
-                np.array([abs_m * math.sqrt(V), right[1]]),
-            "The variance of M is χ₂/V, and this takes it for the standard deviation.":
+            "χ₂ is N times the variance of M; here it is taken for the variance.":
+                np.array([abs_m * math.sqrt(N), right[1]]),
+            "The variance of M is χ₂/N, and this takes it for the standard deviation.":
                 np.array([abs_m * s, right[1]]),
             "⟨M⁴⟩ of a Gaussian is three times ⟨M²⟩²; U_L = 2/3 belongs to M of one size.":
                 np.array([abs_m, 2 / 3]),
@@ -145,20 +145,20 @@ def make_it_odd(odd_part, odd):
           "for larger fields: more samples at B = 0, or chains at several B?")
 def field_by_weights(in_field, fails_first):
     rng = np.random.default_rng(0)
-    for V, B, scale in ((256, 0.01, 0.8), (64, -0.05, 0.2), (4096, 0.9, 0.5)):
+    for N, B, scale in ((256, 0.01, 0.8), (64, -0.05, 0.2), (4096, 0.9, 0.5)):
         M = scale * rng.normal(size=400)
-        log_w = B * V * M
+        log_w = B * N * M
         log_p = log_w - logsumexp(log_w)
         right = np.array([np.sum(np.exp(log_p) * M), math.exp(-logsumexp(2 * log_p)) / len(M)])
         with np.errstate(all="ignore"):
-            got = array(parts(ask(in_field, M=M, V=V, B=B), "⟨M⟩", "effective sample size / n"))
-        need(np.all(np.isfinite(got)), f"with V = {V}, B = {B} not a finite number comes out: the "
+            got = array(parts(ask(in_field, M=M, N=N, B=B), "⟨M⟩", "effective sample size / n"))
+        need(np.all(np.isfinite(got)), f"with N = {N}, B = {B} not a finite number comes out: the "
              "exponents are in the thousands. What is common to all weights cancels.")
         without_v, wrong_sign = (each - logsumexp(each) for each in (B * M, -log_w))
         compare(got, right, what="⟨M⟩ and the effective sample size / n",
-                tested=f"V = {V}, B = {B}", mistakes={
+                tested=f"N = {N}, B = {B}", mistakes={
             "The effective sample size is not divided by n.": right * [1, len(M)],
-            "The field couples to the sum over all sites, which is V M.":
+            "The field couples to the sum over all sites, which is N M.":
                 np.array([np.sum(np.exp(without_v) * M),
                           math.exp(-logsumexp(2 * without_v)) / len(M)]),
             "The sign of the field is reversed: −B Σ x is added to the action, and the weight is "
@@ -168,8 +168,8 @@ def field_by_weights(in_field, fails_first):
             "The two numbers are exchanged.": right[::-1],
         })
     names = ("16 × 16", "64 × 64", "both at the same B")
-    need(chosen(fails_first, names, "fails_first") == names[1], "the exponent is B V M. How does "
-         "its spread depend on V, if that of M is √(χ₂/V)?")
+    need(chosen(fails_first, names, "fails_first") == names[1], "the exponent is B N M. How does "
+         "its spread depend on N, if that of M is √(χ₂/N)?")
 
 
 @exercise(
