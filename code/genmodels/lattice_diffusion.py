@@ -129,8 +129,9 @@ def angle_heun(denoiser: Denoiser, power: ArrayLike, noise: ArrayLike, *, num_st
     Args:
         power: P_k of the data, (L, L//2 + 1), for fields; a number for x of any shape, (n, ...).
         noise: standard normal, (n, L, L), or (n, ...).
-        sigmas: first and last noise level, in units of the data: far above the largest √P_k, and
-            below the smallest, and below any scale on which the density changes.
+        sigmas: first and last noise level, in units of the data: far above the largest √P_k (5
+            times at least), and below the smallest, and below any scale on which the density
+            changes.
         watch: called with (steps left, the field with modes √P_k y_k) before the first step and
             after each.
 
@@ -140,7 +141,7 @@ def angle_heun(denoiser: Denoiser, power: ArrayLike, noise: ArrayLike, *, num_st
     Raises:
         TypeError, ValueError: power is not positive numbers of a shape that fits to noise, noise is
             not finite, num_steps not a positive integer, sigmas not two decreasing positive
-            numbers, or the denoiser's output is bad (see `diffusion.denoise`).
+            numbers that reach far enough, or the denoiser's output is bad (`diffusion.denoise`).
     """
     power, noise = finite_array("power", power), finite_array("noise", noise)
     to_modes, to_space = _transforms(power, noise.shape)
@@ -148,7 +149,12 @@ def angle_heun(denoiser: Denoiser, power: ArrayLike, noise: ArrayLike, *, num_st
     first, last = finite_array("sigmas", sigmas, shape=(2,))
     if not first > last > 0:
         raise ValueError(f"sigmas must be two decreasing positive numbers, got {sigmas}")
-    levels, spread = np.geomspace(first, last, num_steps + 1), np.sqrt(power)
+    spread = np.sqrt(power)
+    if first < 5 * spread.max() or last > spread.min():  # at 5 √P data are 1/26 of the variance
+        raise ValueError("sigmas must reach from 5 times the largest √P_k, "
+                         f"{5 * spread.max():.3g}, to the smallest, {spread.min():.3g}, or beyond, "
+                         f"got {sigmas}")
+    levels = np.geomspace(first, last, num_steps + 1)
 
     def slope(y: Array, sigma: float) -> Array:
         """E[v|x_t] at this noise level: (cos θ y − x̂_0/√P)/sin θ."""
@@ -203,7 +209,9 @@ def require_odd(denoiser: Denoiser, x: ArrayLike, alpha_bars: Iterable[float], *
     identity P5. tolerance: what D(x) + D(−x) may be at most, in units of the largest |D(x)|; the
     default allows for rounding in float32.
     """
-    x = plain_array(x, "x")
+    x, alpha_bars = plain_array(x, "x"), tuple(alpha_bars)
+    if not alpha_bars:
+        raise ValueError("alpha_bars must be one or more numbers, got none")
     for alpha_bar in alpha_bars:
         there, mirrored = (denoise(denoiser, sign * x, alpha_bar) for sign in (1, -1))
         broken = np.max(np.abs(there + mirrored)) / max(np.max(np.abs(there)), 1e-300)
