@@ -1,6 +1,6 @@
 """Observables of configurations on an L × L lattice with periodic boundaries (NumPy, float64).
 
-For spins and for real fields alike: x has shape (n, L, L), V = L² sites, and M = x.mean() of each.
+For spins and for real fields alike: x has shape (n, L, L), N = L² sites, and M = x.mean() of each.
 Every average comes with its standard error, and takes weights: identity P6.
 """
 
@@ -38,7 +38,7 @@ def observables(
         num_blocks: of the jackknife.
 
     Returns:
-        "M" ⟨M⟩, "abs_M" ⟨|M|⟩, "chi2" V(⟨M²⟩ − ⟨M⟩²), "chi" V(⟨M²⟩ − ⟨|M|⟩²), "U_L"
+        "M" ⟨M⟩, "abs_M" ⟨|M|⟩, "chi2" N(⟨M²⟩ − ⟨M⟩²), "chi" N(⟨M²⟩ − ⟨|M|⟩²), "U_L"
         1 − ⟨M⁴⟩/(3⟨M²⟩²), "x2" ⟨x²⟩, "density", and "G" with arrays of shape (L//2 + 1,).
 
     Raises:
