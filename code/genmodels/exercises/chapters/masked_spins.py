@@ -162,7 +162,7 @@ def block_cost(cost, schedule, larger_gain):
 
 
 @exercise(
-    "which-weight", kind="derive", difficulty=3, minutes=25, identities=("N2",),
+    "which-weight", kind="derive", difficulty=3, minutes=25, identities=("N2", "P6"),
     right="The order is a part of what was drawn. Estimate C by a sample of your own: with the "
           "network of the chapter it is off by less than you might fear. Why?")
 def which_weight(limits, verdicts):
@@ -213,7 +213,7 @@ def which_weight(limits, verdicts):
 
 
 @exercise(
-    "missed-phase", kind="explore", difficulty=2, minutes=20, identities=(),
+    "missed-phase", kind="explore", difficulty=2, minutes=20, identities=("P6",),
     right="Report both estimates, or test samples for what symmetry demands. One may agree with "
           "itself and be wrong.")
 def missed_phase(diagnose, size, odd_network):
