@@ -162,7 +162,7 @@ def block_cost(cost, schedule, larger_gain):
 
 
 @exercise(
-    "which-weight", kind="derive", difficulty=3, minutes=25, identities=("N2",),
+    "which-weight", kind="derive", difficulty=3, minutes=25, identities=("N2", "P6"),
     right="The order is a part of what was drawn. Estimate C by a sample of your own: with the "
           "network of the chapter it is off by less than you might fear. Why?")
 def which_weight(limits, verdicts):
@@ -213,7 +213,7 @@ def which_weight(limits, verdicts):
 
 
 @exercise(
-    "missed-phase", kind="explore", difficulty=2, minutes=20, identities=(),
+    "missed-phase", kind="explore", difficulty=2, minutes=20, identities=("P6",),
     right="Report both estimates, or test samples for what symmetry demands. One may agree with "
           "itself and be wrong.")
 def missed_phase(diagnose, size, odd_network):
@@ -292,7 +292,7 @@ def read_the_hamiltonian(couplings, odd_network):
         columns = np.stack([near, diagonal, np.ones_like(x)], axis=-1).reshape(-1, 3)
         fitted = np.linalg.lstsq(2 * columns, z.ravel(), rcond=None)[0]
         alone = np.linalg.lstsq(2 * columns[:, [0, 2]], z.ravel(), rcond=None)[0]
-        got = ask(couplings, x=x, z=z)
+        got = ask(couplings, x=x, logits=z)
         compare(got, fitted, what="(K₁, K₂, B/T)", relative=0.01, error=1e-3,
                 tested=f"L = {size}, couplings {truth}", mistakes={
             "A factor 2 is missing: turning a spin changes the energy by twice what it feels.":
