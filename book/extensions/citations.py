@@ -62,6 +62,18 @@ def read_entries(env: BuildEnvironment, doctree: nodes.document) -> None:
             item["classes"].append("bibliography-entry")
 
 
+def join_lines(doctree: nodes.document) -> None:
+    """Make the lines of a paragraph one text: MyST gives one for each, and one for each break."""
+    for element in list(doctree.findall(nodes.TextElement)):
+        joined: list[nodes.Node] = []
+        for child in element.children:
+            if isinstance(child, nodes.Text) and joined and isinstance(joined[-1], nodes.Text):
+                joined[-1] = nodes.Text(joined[-1] + child)
+            else:
+                joined.append(child)
+        element[:] = joined
+
+
 def blocks(doctree: nodes.document) -> Iterator[list[tuple[nodes.Text, bool]]]:
     """Yield the texts of each paragraph, each with whether it is running text."""
     found: dict[int, list[tuple[nodes.Text, bool]]] = {}
@@ -78,6 +90,7 @@ def blocks(doctree: nodes.document) -> Iterator[list[tuple[nodes.Text, bool]]]:
 
 def mark(env: BuildEnvironment, doctree: nodes.document) -> None:
     """Mark the citations in the running text of a page."""
+    join_lines(doctree)
     for block in blocks(doctree):
         whole = "".join(text if running else "\0" * len(text) for text, running in block)
         whole = re.sub(r"\s", " ", whole)
@@ -100,8 +113,7 @@ def mark(env: BuildEnvironment, doctree: nodes.document) -> None:
             if parts:
                 text.parent.replace(text, [*parts, nodes.Text(text[done:])])
             start = end
-    marked = [node["citation"] for node in doctree.findall(cited)]
-    env.citations[env.docname] = list(dict.fromkeys(each._replace(start=0, end=0) for each in marked))
+    env.citations[env.docname] = [node["citation"] for node in doctree.findall(cited)]
 
 
 def read(app: Sphinx, doctree: nodes.document) -> None:
