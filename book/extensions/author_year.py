@@ -4,6 +4,7 @@ The bibliography has an item of a list for each work, which begins with
 `**Kingma, D. P. and Welling, M. (2014).**`.
 """
 
+import calendar
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,8 +20,7 @@ CITATION = re.compile(
     rf"(?<![\w-])(?P<authors>{NAME}(?:(?:,\s+and|,|\s+and|\s+&)\s+{NAME})*)"
     rf"(?P<et_al>\s+et\s+al\.(?:['’]s)?)?(?P<comma>,?)\s+(?P<opened>\(?)"
     rf"(?P<years>{YEAR}(?:,\s+{YEAR})*)(?!\w|[-–]\d)")
-MONTHS = frozenset("January February March April May June July August September October November "
-                   "December".split())
+MONTHS = frozenset(calendar.month_name[1:])
 
 ENTRY = re.compile(rf"(?P<authors>.+) \((?P<year>{YEAR})\)\.")
 INITIALS = re.compile(r", (?:[^\W\d_]\.[- ]?)+(?:, | and |$)")
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
         return make_id("-".join([*self.names[:2], self.year]))
 
     def is_meant_by(self, citation: Citation) -> bool:
-        """Whether it has the year and the surnames; `et al.` stands for the rest of three or more."""
+        """Whether it has this year and these surnames; `et al.` is the rest of three or more."""
         named = self.names[: len(citation.names)] if citation.et_al else self.names
         short = len(named) < len(self.names) and len(self.names) > 2
         return (self.year == citation.year and named == citation.names
@@ -84,7 +84,7 @@ def find(text: str) -> Iterator[Citation]:
 
 
 def parse(heading: str) -> Entry | None:
-    """Return the entry that begins with `Surname, I. and Surname, I. (year).`, if that is its form."""
+    """Return the entry that begins with `Surname, I. and Surname, I. (year).`, if it does so."""
     match = ENTRY.fullmatch(heading)
     *names, rest = INITIALS.split(match["authors"]) if match else [heading]
     return Entry(tuple(names), match["year"]) if match and names and not rest else None

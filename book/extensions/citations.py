@@ -2,9 +2,9 @@
 
 A chapter cites as `Kingma and Welling (2014)` or, within parentheses, as `(Kaufman 1949)`, which
 JupyterLab and Colab show as it is; docstrings do the same. In the book both are links to an entry,
-and `citations.js` shows the entry in a card while the pointer or the focus is on the link. Each entry
-says which pages cite it. A citation that is not that of exactly one entry is a warning; how one
-cites, and how an entry begins, is in `author_year.py`.
+and `citations.js` shows the entry in a card while the pointer or the focus is on the link. Each
+entry says which pages cite it. A citation that is not that of exactly one entry is a warning; how
+one cites, and how an entry begins, is in `author_year.py`.
 """
 
 import html
