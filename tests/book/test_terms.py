@@ -41,6 +41,6 @@ def test_a_term_leads_to_its_definitions(tmp_path):
     item = page.select_one("section li")
     assert item.text.strip() == "Heun’s method: Chapter b, Chapter a"
     links = [a["href"] for a in item.find_all("a")]
-    assert links == ["../../b.html#term-heuns-method", "../../a.html#term-heuns-method"]
+    assert links == ["../../b.html#term-heun-s-method", "../../a.html#term-heun-s-method"]
     chapter = BeautifulSoup((app.outdir / "a.html").read_text("utf-8"), "html.parser")
-    assert len(chapter.select("strong#term-heuns-method")) == 1
+    assert len(chapter.select("strong#term-heun-s-method")) == 1
