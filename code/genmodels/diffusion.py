@@ -391,7 +391,7 @@ def langevin(denoiser: Denoiser, alpha_bar: float, start: ArrayLike, rng: np.ran
 
     x ← x + δ score(x) + √(2δ) ε, with δ = step_size; ε is the mean of the noise of this step and of
     the next. The density that is reached after many small steps is then exact to first order in δ,
-    with an error of order δ² (Leimkuhler and Matthews, 2013, for smooth densities with light
+    with an error of order δ² (Leimkuhler and Matthews 2013, for smooth densities with light
     tails). A Gaussian is reached exactly if δ is less than twice its smallest variance, and left
     for infinity if δ is more. The score is that of the denoiser (D4).
     Raises TypeError or ValueError if start is not finite numbers, alpha_bar not in (0, 1),

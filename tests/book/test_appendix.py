@@ -72,56 +72,6 @@ def test_appendix_links_lead_to_files_that_exist(page):
         assert "://" in target or file in pages.GENERATED or file.is_file(), target
 
 
-# Bibliography -----------------------------------------------------------------------------------
-
-NAME = r"[A-ZÀ-Þ][\w’'-]+"
-CITATION = re.compile(  # Doersch (2016); Burda et al. (2016); (Tipping and Bishop, 1999: …)
-    rf"({NAME}(?:(?:, and |, | and | & ){NAME})*)(?: et al\.)?(?: \(|, )((?:18|19|20)\d\d)[):,; ]")
-
-
-def entries() -> list[tuple[str, str]]:
-    """Return (authors, year) of each entry."""
-    text = (APPENDIX / "bibliography.md").read_text(encoding="utf-8")
-    return re.findall(r"^\* \*\*(.+) \((\d{4})\)\.\*\* ", text, flags=re.MULTILINE)
-
-
-def missing_citations(text: str) -> list[str]:
-    """Return the citations in `text` without an entry that has all their names and their year."""
-    missing = []
-    for match in CITATION.finditer(" ".join(text.split()) + " "):
-        names, year = re.findall(NAME, match[1]), match[2]
-        if not any(year == y and all(name in who for name in names) for who, y in entries()):
-            missing.append(match[0])
-    return missing
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(CHAPTERS).as_posix())
-def test_everything_that_a_page_cites_is_in_the_bibliography(page):
-    if page.name != "bibliography.md":
-        assert missing_citations(text_of(page)) == []
-
-
-@pytest.mark.parametrize("text", [
-    "as Doersch (2017) says", "by Nobody (2016).", "Kingma and Nobody (2014)", "(Nobody, 2016)",
-    "Nobody et al. (2016)", "(Tipping and Bishop, 1998: a theorem)",
-    "Nobody, Kingma and\nBa (2015)",
-])
-def test_citation_without_an_entry_is_found(text):
-    assert len(missing_citations(text)) == 1
-
-
-def test_chapters_cite():  # or the check above would see nothing
-    cited = sum(len(CITATION.findall(text_of(page))) for page in PAGES if page.suffix == ".ipynb")
-    assert cited >= 10
-
-
-def test_bibliography_is_alphabetical_and_complete():
-    listed = entries()
-    assert listed == sorted(listed)
-    text = (APPENDIX / "bibliography.md").read_text(encoding="utf-8")
-    assert len(listed) == len(re.findall(r"^\* ", text, flags=re.MULTILINE))
-
-
 # Notation ---------------------------------------------------------------------------------------
 
 def test_python_names_of_the_notation_occur_in_the_code():

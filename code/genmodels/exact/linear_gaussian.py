@@ -3,7 +3,7 @@
     p(h) = N(h; 0, I),    p(x|h) = N(x; W h + b, σ² I),    h: (k,),  x: (d,)
 
 With ``weights`` W, ``bias`` b and ``noise_std`` σ. It is probabilistic principal component
-analysis (Tipping and Bishop, 1999). All results are in nats and float64.
+analysis (Tipping and Bishop 1999). All results are in nats and float64.
 """
 
 from typing import NamedTuple

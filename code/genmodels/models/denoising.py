@@ -32,7 +32,7 @@ def log_snr_at(tau):
 
 
 LOG_SNR_RANGE = float(log_snr_at(1.0)), float(log_snr_at(1e-3))  # −10.05, 9.12
-# ‖ε − ε̂‖² times this is on average in nats (Kingma et al., 2021).
+# ‖ε − ε̂‖² times this is on average in nats (Kingma et al. 2021).
 ELBO_WEIGHT = 0.5 * (LOG_SNR_RANGE[1] - LOG_SNR_RANGE[0])
 
 

@@ -113,7 +113,7 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
     x (n, *shape) binary, noise (n, K, k); nothing is checked. With w̃_s = w_s / Σ w, the gradient of
     L_K is the mean over batch and noise of Σ_s w̃_s ∇ log w_s for the decoder, and for the encoder
     of Σ_s w̃_s² ∂log w_s/∂h_s · ∇ h_s, with the parameters of Q in log w_s held fixed (Tucker et
-    al., 2019: for large K less noise). Five of the K samples are drawn with the probabilities w̃_s,
+    al. 2019: for large K less noise). Five of the K samples are drawn with the probabilities w̃_s,
     and only those are differentiated. The terms (n,), detached, are log (w_1 + … + w_K)/K and
     Σ_s w̃_s log p(x|h_s).
     """

@@ -188,7 +188,7 @@ def fit(model: UNet, x: Array, labels: np.ndarray | None = None, *, loss: str = 
     loss: "simple" is ‖ε − ε̂‖², summed over the pixels, at noise levels τ uniform on [1/1000, 1]
     with α̅(τ) = exp(−(0.1 τ + 9.95 τ²)), the linear schedule. "elbo" is ½ (γ_max − γ_min) ‖ε − ε̂‖²
     at a log SNR uniform between its values γ_min and γ_max at these two ends: its mean is the term
-    of −ELBO that the network can change, in nats (Kingma et al., 2021). The levels of a batch are
+    of −ELBO that the network can change, in nats (Kingma et al. 2021). The levels of a batch are
     stratified. A share drop_labels of the examples, drawn anew each time, loses its label, so that
     the network also learns to do without. labels: None if num_labels is 0.
 
