@@ -98,7 +98,7 @@ def box(number: int, chapter: Chapter, left: float, top: float, lines: list[str]
     needs = f" Needs {', '.join(map(str, chapter.needs))}." if chapter.needs else ""
     label = quoteattr(f"{number}. {chapter.title}{needs}")
     height = LINE * len(lines) + 10
-    text = "".join(f'<tspan x="{left + 26}" dy="{LINE if i else 0}">{escape(line)} </tspan>'
+    text = "".join(f'<tspan x="{left + 29}" dy="{LINE if i else 0}">{escape(line)} </tspan>'
                    for i, line in enumerate(lines))
     return (f'<a href={quoteattr(href)} aria-label={label}><rect x="{left}" y="{top}" rx="3" '
             f'width="{WIDTH - left - 1}" height="{height}"/><text y="{top + 16}">'
@@ -146,7 +146,7 @@ def svg(book: Mapping[int, Chapter], hrefs: Mapping[int, str]) -> str:
                          'marker-end="url(#needed)"/>')
     boxes = [box(number, chapter, left, tops[number], lines[number], hrefs[number])
              for number, chapter in book.items()]
-    names = [f'<text class="part" x="{left + 26}" y="{at}">{escape(name)}</text>'
+    names = [f'<text class="part" x="{left + 29}" y="{at}">{escape(name)}</text>'
              for name, at in headings]
     return (f'<svg xmlns="http://www.w3.org/2000/svg" class="chapter-map" viewBox="0 0 {WIDTH} '
             f'{y - 13}" role="group" aria-label={quoteattr(NAME)}><defs><marker id="needed" '

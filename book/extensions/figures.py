@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,13 @@ def number_figures(app: Sphinx, doctree: nodes.document) -> None:
                    caption]
 
 
+def number_alone(app: Sphinx, config: Config) -> None:
+    """Let Sphinx not number figures, too, which another extension asks it to do."""
+    config.numfig = False
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("config-inited", number_alone, priority=900)
     app.connect("doctree-read", number_figures)
     app.connect("doctree-resolved", draw)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

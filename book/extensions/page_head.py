@@ -4,8 +4,8 @@ Each is shown only if it is known. The minutes are those that the chapter states
 versions and the date are those of the stored outputs: the build executes a chapter again when one
 of them changes (`build.py`), so a chapter that Jupyter Book took from its cache or executed has the
 versions of today. The data set is what the outputs print. The links to Colab, to the source and to
-a new issue need the address of the repository: `html_theme_options` has it as `repository_url`,
-from `repository` in `_config.yml`.
+a new issue need the address of the repository: `url`, and `branch`, in `repository` of
+`_config.yml`. (Sphinx does not know whether it is set: Jupyter Book has an address of its own.)
 """
 
 import os
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import nbformat
+import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 
@@ -28,7 +29,8 @@ import dependencies
 import notebooks
 import reading
 
-__all__ = ["BLANK", "data_in", "facts", "head", "links", "repository_links", "setup", "versions"]
+__all__ = ["BLANK", "data_in", "facts", "head", "links", "repository", "repository_links", "setup",
+           "versions"]
 
 BLANK = "without_solutions"  # the folder beside the pages with notebooks for students
 LOADED = re.compile(r"Loaded (.*MNIST.*?): ([\d,]+ training and [\d,]+ test digits)")
@@ -110,14 +112,20 @@ def repository_links(url: str, branch: str, source: str) -> dict[str, str]:
 # The page ---------------------------------------------------------------------------------------
 
 
-def links(app: Sphinx, docname: str) -> list[tuple[str, str, bool]]:
+def repository() -> dict[str, str]:
+    """Return what `_config.yml` says of the repository."""
+    config = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text(encoding="utf-8"))
+    return config.get("repository") or {}
+
+
+def links(docname: str) -> list[tuple[str, str, bool]]:
     """Return (text, address, whether it is a download) of each link at the head of a chapter."""
     up = "../" * docname.count("/")
     found = [("Notebook", f"{up}_sources/{docname}.ipynb", True),
              ("Notebook without solutions", f"{up}{BLANK}/{docname}.ipynb", True)]
-    options = app.config.html_theme_options
-    if url := options.get("repository_url"):
-        branch = options.get("repository_branch") or "main"
+    set_to = repository()
+    if url := set_to.get("url"):
+        branch = set_to.get("branch") or "main"
         found += [(text, address, False) for text, address
                   in repository_links(url, branch, f"{docname}.ipynb").items()]
     return found
@@ -147,7 +155,7 @@ def add(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         return
     data: dict[str, Any] = getattr(app.env, "nb_metadata", {}).get(docname, {}).get("exec_data", {})
     executed = data.get("mtime") if data.get("succeeded") else None
-    text = head(facts(chapter, printed_in(doctree), executed), links(app, docname))
+    text = head(facts(chapter, printed_in(doctree), executed), links(docname))
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))
 
 

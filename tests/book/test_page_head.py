@@ -20,12 +20,11 @@ ELBO = notebooks.CHAPTERS / "foundations" / "elbo.ipynb"
 LOADED = ("Loaded bundled MNIST subset: 4,000 training and 1,000 test digits (by GENMODELS_DATA).")
 
 
-def app(docname, *, executed=None, **options):
+def app(docname, *, executed=None):
     """What the extension looks at, of Sphinx."""
     data = {} if executed is None else {docname: {"exec_data": executed}}
     return SimpleNamespace(
-        builder=SimpleNamespace(format="html"), env=SimpleNamespace(nb_metadata=data),
-        config=SimpleNamespace(html_theme_options=options))
+        builder=SimpleNamespace(format="html"), env=SimpleNamespace(nb_metadata=data))
 
 
 def head_of(docname, *outputs, **settings) -> BeautifulSoup:
@@ -68,7 +67,8 @@ def test_what_is_not_known_is_left_out(executed):
     assert list(facts_in(head)) == ["Reading"]
 
 
-def test_without_the_address_of_the_repository_only_notebooks_are_offered():
+def test_without_the_address_of_the_repository_only_notebooks_are_offered(monkeypatch):
+    monkeypatch.setattr(page_head, "repository", dict)
     head = head_of("chapters/vae/vae_keras")
     assert [(a.get_text(), a["href"], a.has_attr("download")) for a in head.find_all("a")] == [
         ("Notebook", "../../_sources/chapters/vae/vae_keras.ipynb", True),
@@ -80,14 +80,23 @@ def test_without_the_address_of_the_repository_only_notebooks_are_offered():
     ("https://github.com/a/b", "https://colab.research.google.com/github/a/b/blob/v1/x.ipynb"),
     ("https://github.com/a/b.git/", "https://colab.research.google.com/github/a/b/blob/v1/x.ipynb"),
     ("https://git.example.org/a/b", None)])
-def test_with_it_colab_source_and_issue_are_too(url, colab):
+def test_with_it_colab_source_and_issue_are_too(monkeypatch, url, colab):
+    monkeypatch.setattr(page_head, "repository", lambda: {"url": url})
     found = page_head.repository_links(url, "v1", "x.ipynb")
     assert found.get("Open in Colab") == colab
     base = url.rstrip("/").removesuffix(".git")
     assert found["Source"] == f"{base}/blob/v1/x.ipynb"
     assert found["Report a mistake"] == f"{base}/issues/new?title=x.ipynb"
-    head = head_of("chapters/vae/vae_keras", repository_url=url)
+    head = head_of("chapters/vae/vae_keras")
     assert len(head.find_all("a")) == 2 + len(found)
+
+
+def test_the_address_is_that_of_the_configuration(monkeypatch, tmp_path):
+    monkeypatch.setattr(page_head.notebooks, "ROOT", tmp_path)
+    for text, expected in [("repository: {url: u, branch: b}", {"url": "u", "branch": "b"}),
+                           ("title: T", {}), ("repository:", {})]:
+        (tmp_path / "_config.yml").write_text(text)
+        assert page_head.repository() == expected
 
 
 def test_a_page_that_is_no_notebook_has_no_head():
