@@ -33,7 +33,8 @@ __all__ = ["PAGE_MAKERS", "PAGE_SOURCES", "VARIABLES", "build", "environment", "
 ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
-PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions"]
+PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions", "book/chapter_map.py",
+                "book/dependencies.py", "book/notebooks.py", "book/reading.py"]
 PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline"]
 
 

@@ -16,7 +16,8 @@ from nbclient import NotebookClient
 from nbformat.warnings import DuplicateCellId, MissingIDFieldWarning
 
 __all__ = ["CHAPTERS", "ROOT", "cells_of", "code_cells", "execute", "in_order", "notebooks",
-           "plain_pages", "python_of", "read", "tagged", "tags_of", "text_of", "title_of"]
+           "plain_pages", "python_of", "read", "tagged", "tags_of", "text_of", "title_of",
+           "without_solutions"]
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = ROOT / "chapters"
@@ -75,6 +76,13 @@ def tags_of(cell: Mapping) -> list[str]:
 def tagged(chapter: Path, tag: str) -> list[nbformat.NotebookNode]:
     """Return the cells of a notebook that have a tag."""
     return [cell for cell in cells_of(chapter) if tag in tags_of(cell)]
+
+
+def without_solutions(chapter: Path) -> nbformat.NotebookNode:
+    """Return a notebook as students get it: without the cells of solutions."""
+    notebook = read(chapter)
+    notebook.cells = [cell for cell in notebook.cells if "solution" not in tags_of(cell)]
+    return notebook
 
 
 def text_of(page: Path) -> str:

@@ -37,10 +37,7 @@ def write(folder: Path) -> list[Path]:
         if source.suffix == ".md":
             shutil.copyfile(source, path)
             continue
-        notebook = notebooks.read(source)
-        notebook.cells = [cell for cell in notebook.cells
-                          if "solution" not in notebooks.tags_of(cell)]
-        nbformat.write(notebook, path)
+        nbformat.write(notebooks.without_solutions(source), path)
         written.append(path)
     (folder / "README.md").write_text(README, encoding="utf-8")
     return written

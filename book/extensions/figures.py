@@ -1,9 +1,12 @@
-"""Put drawings into the page itself, and set captions below what they belong to.
+"""Put drawings into the page itself, and make each picture a numbered figure with a caption.
 
 A notebook shows a drawing as `![what is to be seen](figures/name.svg)`, in JupyterLab and Colab an
 image. In the book the SVG becomes part of the page, so that its `currentColor` is the
 colour of the text, in the light and in the dark. A paragraph that is wholly emphasised, `*…*`, and
-follows an image or the output of a cell, is its caption.
+follows an image or the output of a cell, is its caption; cells that draw nothing may stand between.
+In the book it stands right below the picture, also where the cell prints more. Figures are numbered
+within a page. What an exercise or its solution draws is named after the exercise, and a picture in
+a folded cell may do without a caption: its alternative text is shown there.
 """
 
 import re
@@ -12,10 +15,17 @@ from xml.etree import ElementTree
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
 
-__all__ = ["inline", "setup"]
+logger = logging.getLogger(__name__)
+__all__ = ["inline", "number_figures", "setup"]
 
 ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
+EXERCISE = re.compile(r"Exercise \d+: ")
+
+
+# Drawings ---------------------------------------------------------------------------------------
 
 
 def inline(svg: str, name: str, alt: str) -> str:
@@ -49,21 +59,85 @@ def draw(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             image.parent.replace(image, nodes.raw("", svg, format="html"))
 
 
-def set_captions(app: Sphinx, doctree: nodes.document) -> None:
-    """Mark each paragraph that is a caption, and what it belongs to."""
-    for paragraph in list(doctree.findall(nodes.paragraph)):
-        if len(paragraph) != 1 or not isinstance(paragraph[0], nodes.emphasis):
-            continue
-        before = paragraph.previous_sibling()
-        drawn = (isinstance(before, nodes.paragraph | nodes.image)
-                 and any(before.findall(nodes.image)))
-        if drawn or "cell" in getattr(before, "attributes", {}).get("classes", []):
-            paragraph["classes"].append("caption")
-            if drawn:
-                before["classes"].append("drawn")
+# Captions and numbers ---------------------------------------------------------------------------
+
+
+def classes_of(node: nodes.Node | None) -> list[str]:
+    """Return the classes of a node; none of what has no attributes."""
+    return getattr(node, "attributes", {}).get("classes", [])
+
+
+def is_picture(node: nodes.Node) -> bool:
+    """Return whether a node is a picture on a line of its own, or an output of a cell that is."""
+    if isinstance(node, nodes.image):
+        return isinstance(node.parent, nodes.section | nodes.document)
+    if isinstance(node, nodes.paragraph):
+        return len(node) == 1 and isinstance(node[0], nodes.image)
+    return (isinstance(node, nodes.container) and "cell_output" in classes_of(node.parent)
+            and any(node.findall(nodes.image)))
+
+
+def caption_of(picture: nodes.Element) -> nodes.paragraph | None:
+    """Return the emphasised paragraph that belongs to a picture, or None."""
+    output = picture.parent
+    in_cell = "cell_output" in classes_of(output)
+    if in_cell and any(map(is_picture, output[output.index(picture) + 1:])):
+        return None  # the caption is that of the last picture of a cell
+    beside = output.parent if in_cell else picture
+    for after in beside.parent[beside.parent.index(beside) + 1:]:
+        if isinstance(after, nodes.paragraph):
+            whole = len(after) == 1 and isinstance(after[0], nodes.emphasis)
+            return after if whole else None
+        if not in_cell or "cell" not in classes_of(after) or any(after.findall(nodes.image)):
+            return None
+    return None
+
+
+def otherwise(picture: nodes.Element) -> str:
+    """Return what stands for a caption that a notebook does not have, "" if it must have one.
+
+    What an exercise draws is named after it; a picture in a folded cell has its description.
+    """
+    section, cell = picture.parent, classes_of(picture.parent.parent)
+    while section is not None and not isinstance(section, nodes.section):
+        section = section.parent
+    title = section[0].astext() if section is not None else ""
+    if EXERCISE.match(title):
+        title += "" if title.endswith(("?", "!")) else "."
+        return f"Solution of e{title[1:]}" if "tag_solution" in cell else title
+    if "tag_hide-cell" in cell:
+        return next(picture.findall(nodes.image)).get("alt", "")
+    return ""
+
+
+def number_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """Make each picture a figure with a number, and its caption the figure's."""
+    pictures = [node for node in doctree.findall(nodes.Element) if is_picture(node)]
+    for number, picture in enumerate(pictures, 1):
+        caption = nodes.caption("", "", nodes.inline("", f"Figure {number}.",
+                                                     classes=["figure-number"]), nodes.Text(" "))
+        paragraph = caption_of(picture)
+        if paragraph is not None:
+            caption += paragraph[0].children
+            paragraph.parent.remove(paragraph)
+        elif text := otherwise(picture):
+            caption += nodes.Text(text)
+        else:
+            logger.warning("Figure %d must have a caption: an emphasised paragraph below it",
+                           number, location=picture, type="figures", subtype="caption")
+        figure = nodes.figure(ids=[f"figure-{number}"], classes=["numbered"])
+        picture.parent.replace(picture, figure)
+        figure += [*(picture.children if isinstance(picture, nodes.paragraph) else [picture]),
+                   caption]
+
+
+def number_alone(app: Sphinx, config: Config) -> None:
+    """Let Sphinx not number figures, too, which another extension asks it to do."""
+    config.numfig = False
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("doctree-read", set_captions)
+    app.connect("config-inited", number_alone, priority=900)
+    app.connect("doctree-read", number_figures)
     app.connect("doctree-resolved", draw)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

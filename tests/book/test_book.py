@@ -17,6 +17,7 @@ import api
 import dependencies
 import identities
 import notebooks
+import reading
 
 ROOT = notebooks.ROOT
 # Attributes by which a page loads something at once, by element.
@@ -236,3 +237,86 @@ def test_internal_links_resolve(html, pages):
             if not target.exists() or (parts.fragment and known and parts.fragment not in known):
                 broken.add((path.name, link["href"]))
     assert broken == set()
+
+
+# Figures, the heads of chapters and the home page ------------------------------------------------
+
+
+def figure_faults(page: BeautifulSoup) -> list[str]:
+    """Return what is wrong with the figures of a page: their number, caption, description."""
+    faults = []
+    pictures = page.select("main article :is(img, svg.drawing)")
+    figures = page.select("main article figure.numbered")
+    for picture in pictures:
+        if picture.find_parent("figure", class_="numbered") is None:
+            faults.append(f"no figure: {str(picture)[:80]}")
+    for number, figure in enumerate(figures, 1):
+        name = f"Figure {number}."
+        caption = figure.find("figcaption")
+        if figure.get("id") != f"figure-{number}":
+            faults.append(f"{name} has the ID {figure.get('id')}")
+        if caption is None or not caption.get_text().strip().startswith(name):
+            faults.append(f"{name} has no number")
+        elif len(caption.get_text().strip().removeprefix(name).split()) < 3:
+            faults.append(f"{name} has no caption")
+        elif caption.find_previous_sibling() is None or caption.find_next_sibling() is not None:
+            faults.append(f"{name} has its caption elsewhere")
+        shown = figure.select("img, svg.drawing")
+        described = [each.get("alt") or each.get("aria-label") or "" for each in shown]
+        if len(shown) != 1 or any(len(text.split()) < 4 for text in described):
+            faults.append(f"{name} has the pictures {described}")
+    faults += [f"a caption without a figure: {below.get_text()[:60]}"
+               for below in page.select("main article :is(.cell, figure) + p")
+               if below.em and below.em.get_text() == below.get_text()]
+    return faults
+
+
+def test_every_figure_has_a_number_a_caption_and_a_description(pages):
+    assert {path.name: faults for path, page in pages.items()
+            if (faults := figure_faults(page))} == {}
+    assert sum(len(page.select("figure.numbered")) for page in pages.values()) > 100
+
+
+GOOD = ('<figure class="numbered" id="figure-1"><img alt="A curve that falls slowly">'
+        '<figcaption><p>Figure 1. How fast it falls.</p></figcaption></figure>')
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    (' class="numbered"', ""), ("figure-1", "figure-2"), ("Figure 1.", ""),
+    ("How fast it falls.", ""), ("A curve that falls slowly", "curve"),
+    ("<img ", "<img alt='A second picture is here'><img "),
+    ("</figure>", "</figure><p><em>How fast it rises.</em></p>")])
+def test_a_figure_without_one_of_these_is_found(before, after):
+    def page(text):
+        return BeautifulSoup(f"<main><article>{text}</article></main>", "html.parser")
+
+    assert figure_faults(page(GOOD)) == []
+    assert figure_faults(page(GOOD.replace(before, after))) != []
+
+
+def test_map_and_table_have_the_numbers_of_the_sidebar(html, pages):
+    home = pages[html / "chapters" / "index.html"]
+    sidebar = {a["href"]: " ".join(a.get_text().split()) for a in home.select(".bd-links a")
+               if re.match(r"\s*\d+\.", a.get_text())}
+    in_map = {a["href"]: " ".join(a.get_text().split()) for a in home.select("svg.chapter-map a")}
+    in_table = {a["href"]: " ".join(a.get_text().split()) for a in home.select("td:first-child a")}
+    assert len(sidebar) == len(notebooks.in_order())
+    assert in_map == sidebar
+    assert in_table == sidebar
+
+
+def test_chapters_have_a_head_whose_notebooks_are_there(chapters):
+    for path, page in chapters.items():
+        (head,) = page.select(".page-head")
+        assert head.find_previous_sibling().name == "h1", path
+        assert f"{reading.stated_minutes(ROOT / page_source(path))} minutes" in head.get_text()
+        downloads = [path.parent / a["href"] for a in head.select("a[download]")]
+        assert [each.is_file() for each in downloads] == [True, True], path
+        with_solutions, without = (notebooks.read(each) for each in downloads)
+        assert len(without.cells) < len(with_solutions.cells), path
+
+
+def page_source(page: Path) -> str:
+    """Return the path of the notebook of a page, seen from the repository."""
+    parts = page.with_suffix(".ipynb").parts
+    return str(Path(*parts[parts.index("chapters"):]))

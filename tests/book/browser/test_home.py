@@ -1,0 +1,125 @@
+"""The home page, the heads of chapters and captions as a browser shows them.
+
+The pages are those that GENMODELS_HTML names, or else `_build/html`; where Chromium is not on the
+path, CHROMIUM names it. Without pages or a browser these tests are skipped, and say why.
+"""
+
+import os
+import shutil
+
+import pytest
+
+import notebooks
+
+SIZES = [(1280, 800), (390, 844), (320, 640)]
+SHOWN = ["h1", ".lead", ".start a", ".picture img", ".ways"]
+
+
+@pytest.fixture(scope="module")
+def html():
+    """The folder of the built pages."""
+    folder = (notebooks.ROOT / os.environ.get("GENMODELS_HTML", "_build/html")).resolve()
+    if not (folder / "index.html").is_file():
+        pytest.skip(f"no built book in {folder}: `make book`, or name one by GENMODELS_HTML")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(html):
+    """A running Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("Chromium is not installed; CHROMIUM names it where it is not on the path")
+    with playwright.sync_playwright() as engine:
+        chromium = engine.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser, html):
+    """A function that opens a page of the book in a window of a size."""
+    contexts = []
+
+    def open_page(name: str, width: int, height: int, **settings):
+        contexts.append(browser.new_context(viewport={"width": width, "height": height},
+                                            **settings))
+        tab = contexts[-1].new_page()
+        tab.goto((html / "chapters" / f"{name}.html").as_uri())
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def bottoms(tab) -> dict[str, float]:
+    return {each: tab.evaluate(f"document.querySelector('{each}').getBoundingClientRect().bottom")
+            for each in SHOWN}
+
+
+def test_the_home_page_opens_with_everything_in_one_screen(opened):
+    assert {name: y for name, y in bottoms(opened("index", 1280, 800)).items() if y > 800} == {}
+
+
+def test_on_a_phone_it_opens_with_what_it_is_the_start_and_the_picture(opened):
+    found = bottoms(opened("index", 390, 844))
+    assert {name: y for name, y in found.items() if y > 844 and name != ".ways"} == {}
+
+
+@pytest.mark.parametrize("name", ["index", "foundations/elbo", "vae/vae_keras"])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_no_page_is_wider_than_the_window(opened, name, width, height):
+    assert opened(name, width, height).evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_titles_stay_in_their_boxes_and_can_be_read(opened, width, height):
+    tab = opened("index", width, height)
+    outside = tab.evaluate("""() => [...document.querySelectorAll("svg.chapter-map a")].filter(
+        (a) => {
+          const box = a.querySelector("rect").getBoundingClientRect();
+          const text = a.querySelector("text").getBoundingClientRect();
+          return text.left < box.left || text.right > box.right || text.bottom > box.bottom;
+        }).map((a) => a.textContent)""")
+    assert outside == []
+    scale = tab.evaluate("document.querySelector('svg.chapter-map').getScreenCTM().a")
+    assert 11.5 * scale >= 9  # pixels
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_map_is_used_by_keyboard(opened, scheme):
+    tab = opened("index", 1280, 800, color_scheme=scheme)
+    links = tab.locator("svg.chapter-map a")
+    before = links.nth(0).locator("rect").evaluate("(e) => getComputedStyle(e).strokeWidth")
+    tab.locator("a[href='#chapters']:visible").last.focus()
+    tab.locator("svg.chapter-map").evaluate("(e) => e.scrollIntoView()")
+    tab.keyboard.press("Tab")
+    for _ in range(30):
+        if tab.evaluate("document.activeElement.closest('svg.chapter-map') !== null"):
+            break
+        tab.keyboard.press("Tab")
+    focused = tab.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert focused == "1. What does it mean to learn a distribution?"
+    after = links.nth(0).locator("rect").evaluate("(e) => getComputedStyle(e).strokeWidth")
+    assert float(after.removesuffix("px")) >= 2 > float(before.removesuffix("px"))
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/learning_distributions.html")
+
+
+def test_captions_stand_right_below_their_pictures(opened):
+    for name in ("vae/vae_keras", "diffusion/digits", "vae/linear_vae"):
+        gaps = opened(name, 1280, 800).evaluate("""() =>
+            [...document.querySelectorAll("figure.numbered")].filter((f) => f.offsetHeight)
+            .map((f) => f.querySelector("figcaption").getBoundingClientRect().top
+                 - f.querySelector("img, svg").getBoundingClientRect().bottom)""")
+        assert len(gaps) >= 4 and all(0 <= gap < 60 for gap in gaps), (name, gaps)
+
+
+def test_the_head_is_not_printed_with_its_links(opened):
+    tab = opened("foundations/elbo", 1280, 800)
+    assert tab.locator(".page-head a").first.is_visible()
+    tab.emulate_media(media="print")
+    assert tab.locator(".page-head dl").is_visible()
+    assert not tab.locator(".page-head a").first.is_visible()
