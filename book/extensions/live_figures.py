@@ -3,7 +3,8 @@
 A notebook shows `![what is to be seen](figures/live_NAME.svg)`, a drawing as any other. In the book
 the drawing stands in `<div class="live-figure" data-live="NAME">`, and the page loads the scripts
 `_static/live/common.js` and `_static/live/NAME.js`, which put the moving figure in its place; where
-scripts are off, and in print, the drawing stays. Numbers come from the package: where there is a
+scripts are off, and in print, the drawing stays. What `NAME.js` computes may stand in a script of
+its own, `NAME_model.js`, which is loaded before it. Numbers come from the package: where there is a
 module `book/live/NAME.py`, what its `data()` returns is `liveFigures.data.NAME` in the page.
 """
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 __all__ = ["LiveFigure", "data_script", "setup"]
 
 BOOK = Path(__file__).resolve().parent.parent
+SCRIPTS = BOOK / "static" / "live"
 PREFIX = "live_"
 
 
@@ -77,7 +79,7 @@ def wrap(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         if not name.startswith(PREFIX):
             continue
         name = name.removeprefix(PREFIX)
-        if not (BOOK / "static" / "live" / f"{name}.js").exists():
+        if not (SCRIPTS / f"{name}.js").exists():
             logger.warning("%s must be a script: a drawing has the name of it",
                            f"book/static/live/{name}.js", location=image)
         alone = isinstance(image.parent, nodes.paragraph) and len(image.parent) == 1
@@ -97,6 +99,7 @@ def load_scripts(app: Sphinx, pagename: str, templatename: str, context: Mapping
     scripts = ["common"]
     for name in names:
         scripts += [f"{name}_data"] if (BOOK / "live" / f"{name}.py").exists() else []
+        scripts += [f"{name}_model"] if (SCRIPTS / f"{name}_model.js").exists() else []
         scripts.append(name)
     for script in scripts:
         app.builder.add_js_file(f"live/{script}.js", loading_method="defer", priority=800)

@@ -7,6 +7,7 @@
 // throws, the drawing stays. `data` is what the build has written, or undefined.
 window.liveFigures = (() => {
   const starts = {};
+  let sliders = 0;
   const live = {
     data: {},
     // One quantity has one colour in the book; text and lines are currentColor.
@@ -33,6 +34,21 @@ window.liveFigures = (() => {
   // Write a number with a minus sign that is as wide as a plus.
   live.number = (value, digits = 2) => value.toFixed(digits).replace(/^-(?=.*[1-9])/, "−").replace("-", "");
 
+  // Return a function that draws from [0, 1): sfc32 by Chris Doty-Humphrey. The seed is an integer.
+  live.random = (seed) => {
+    let [a, b, c, count] = [0, seed | 0, 0, 1];
+    const random = () => {
+      const drawn = (a + b + count) | 0;
+      count = (count + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + drawn) | 0;
+      return (drawn >>> 0) / 4294967296;
+    };
+    for (let i = 0; i < 15; i += 1) random();
+    return random;
+  };
+
   // Return a function that calls `draw` in the next frame, once, however often it is called.
   live.oncePerFrame = (draw) => {
     let waiting = false;
@@ -58,6 +74,7 @@ window.liveFigures = (() => {
   // its height. Returns {picture, redraw}.
   live.svg = (box, alt, draw) => {
     const picture = live.shape(box, "svg", { role: "img", "aria-label": alt, class: "live-picture" });
+    live.set(picture, { "font-family": "sans-serif", "font-size": 14, fill: "currentColor" });
     const redraw = follow(box, (width) => {
       const height = draw(picture, width);
       live.set(picture, { viewBox: `0 0 ${width} ${height}`, width, height });
@@ -100,27 +117,35 @@ window.liveFigures = (() => {
   // Add a labelled range input with its value beside it; `changed()` is called at each change.
   // Returns the input; `input.move(value)` sets it as a reader would.
   live.slider = (parent, { label, min, max, step, value, format = live.number, changed }) => {
-    const row = live.element(parent, "label", { className: "live-slider" });
-    live.element(row, "span", { textContent: label });
-    const input = live.element(row, "input", { type: "range" });
+    const id = `live-${(sliders += 1)}`;
+    const row = live.element(parent, "div", { className: "live-slider" });
+    live.element(row, "label", { htmlFor: id, textContent: label });
+    const input = live.element(row, "input", { type: "range", id });
     Object.assign(input, { min, max, step });
     input.value = value;
-    const output = live.element(row, "output");
-    const show = () => { output.textContent = format(input.valueAsNumber); };
+    const output = live.element(row, "output", { htmlFor: id });
+    live.set(output, { "aria-live": "off" }); // the input itself says its value
+    const show = () => {
+      output.textContent = format(input.valueAsNumber);
+      live.set(input, { "aria-valuetext": output.textContent });
+    };
     input.addEventListener("input", () => { show(); changed(); });
     input.move = (next) => { input.value = next; input.dispatchEvent(new Event("input")); };
     show();
     return input;
   };
 
-  // Add a line that is read aloud; the function that is returned changes it once the reader rests.
+  // Add a line that is read aloud; the function that is returned writes it at first at once, then
+  // whenever the reader rests.
   live.status = (box) => {
     const line = live.element(box, "p", { className: "live-status" });
     live.set(line, { role: "status", "aria-live": "polite" });
     let timer;
     return (text) => {
       clearTimeout(timer);
-      timer = setTimeout(() => { if (line.textContent !== text) line.textContent = text; }, 400);
+      const write = () => { if (line.textContent !== text) line.textContent = text; };
+      if (line.textContent) timer = setTimeout(write, 400);
+      else write();
     };
   };
 
