@@ -16,7 +16,6 @@ from genmodels.exact.linear_gaussian import LinearGaussian
 
 PAGES = live_stills.pages_by_figure()
 OURS = ["elbo_bar", "two_gaussians"]
-REST = 700  # milliseconds: a little more than it takes until values are announced
 
 
 def address(html, name):
@@ -41,6 +40,11 @@ def put(box, values):
     for label, value in values.items():
         box.get_by_label(label, exact=True).fill(str(value))
     return state_of(box)
+
+
+def announced(box, text):
+    """Wait until the line that is read aloud contains a text, minus signs as in the page."""
+    box.locator(".live-status").filter(has_text=text.replace("-", "−")).wait_for()
 
 
 def drag(page, box, handle, dx, dy):
@@ -104,19 +108,24 @@ def test_divergences_and_areas_are_those_of_the_package(page, html, values):
 
 def test_two_gaussians_move_by_keys_and_are_announced_at_rest(page, html):
     box = opened(page, html, "two_gaussians")
-    status = box.get_by_role("status").last
-    before, said = state_of(box), status.inner_text()
-    assert f"{before['klQp']:.4f} nats" in said and f"{before['klPq']:.4f} nats" in said
+    before = state_of(box)
+    announced(box, f"{before['klQp']:.4f} nats")
+    announced(box, f"{before['klPq']:.4f} nats")
     slider = box.get_by_label("Mean of Q", exact=True)
     slider.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    assert status.inner_text() == said  # not while it moves
     assert slider.get_attribute("aria-valuetext") == "0.53"
-    page.wait_for_timeout(REST)
     state = state_of(box)
-    assert state["q"]["mean"] == 0.53
-    assert f"{state['klQp']:.4f} nats" in status.inner_text() != said
+    assert state["q"]["mean"] == 0.53 and state["klQp"] > before["klQp"]
+    announced(box, f"{state['klQp']:.4f} nats")
+    silent = """box => {
+      const line = box.querySelector(".live-status"), said = line.textContent;
+      [0.6, 0.7, 0.8].forEach((value) => box.querySelector("input").move(value));
+      return line.textContent === said && line.getAttribute("aria-live") === "polite";
+    }"""
+    assert box.evaluate(silent)  # while it moves
+    announced(box, f"{state_of(box)['klQp']:.4f} nats")
     page.keyboard.press("Tab")
     page.keyboard.press("End")
     assert state_of(box)["q"]["std"] == 2.5
@@ -134,8 +143,7 @@ def test_two_gaussians_move_by_pointer(page, html, handle, dx):
     moved = state[which][what] - before[which][what]
     assert moved == pytest.approx(dx * pixel, abs=pixel + 0.01)
     check_divergences(state)
-    page.wait_for_timeout(REST)
-    assert f"{state['klQp']:.4f} nats" in box.get_by_role("status").last.inner_text()
+    announced(box, f"{state['klQp']:.4f} nats")
     drawn = box.locator("svg.live-picture").text_content()
     assert f"{state['klQp']:.4f} nats" in drawn and f"{state['klPq']:.4f} nats" in drawn
 
@@ -168,9 +176,8 @@ def test_terms_of_the_bound_are_those_of_the_package(page, html, keys):
         box.get_by_label(label, exact=True).focus()
         page.keyboard.press(key)
     check_bound(page, state_of(box))
-    page.wait_for_timeout(REST)
-    state, said = state_of(box), box.get_by_role("status").last.inner_text().replace("−", "-")
-    assert f"{state['elbo']:.3f} + {state['gap']:.3f} = {state['logEvidence']:.3f} nats" in said
+    state = state_of(box)
+    announced(box, f"{state['elbo']:.3f} + {state['gap']:.3f} = {state['logEvidence']:.3f} nats")
 
 
 def test_the_bound_moves_by_pointer(page, html):
