@@ -60,7 +60,7 @@ def main() -> int:
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             built = chapter.relative_to(notebooks.ROOT).with_suffix(".html")
             page.goto((html / built).as_uri())
-            if page.locator(f"[data-live={name}] svg.live-picture").count():
+            if page.locator(f"[data-live={name}] svg.live-picture").count() == 1:
                 path = chapter.parent / "figures" / f"live_{name}.svg"
                 path.write_text(drawing_of(page, name), encoding="utf-8")
                 print(f"Wrote {path}")
