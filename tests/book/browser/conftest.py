@@ -1,0 +1,59 @@
+"""Pages in a real browser: Chromium by playwright, and a folder of built pages.
+
+The pages are those that GENMODELS_HTML names, or else `_build/html`; where Chromium is not on the
+path, CHROMIUM names it. Without pages or a browser these tests are skipped, and say why.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import notebooks
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    """The folder of the built pages."""
+    folder = (notebooks.ROOT / os.environ.get("GENMODELS_HTML", "_build/html")).resolve()
+    if not (folder / "index.html").is_file():
+        pytest.skip(f"no built book in {folder}: `make book`, or name one by GENMODELS_HTML")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser(html):
+    """A running Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("Chromium is not installed; CHROMIUM names it where it is not on the path")
+    with playwright.sync_playwright() as engine:
+        chromium = engine.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page 1280 pixels wide; an error that it reports, or a request elsewhere, is a failure."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    wrong: list[str] = []
+
+    def said(message):
+        if message.type in {"error", "warning"}:
+            wrong.append(f"console: {message.text}")
+
+    def asked(request):
+        if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")):
+            wrong.append(f"another host: {request.url}")
+
+    tab.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    tab.on("console", said)
+    tab.on("request", asked)
+    tab.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    yield tab
+    context.close()
+    assert wrong == []
