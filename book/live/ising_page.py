@@ -20,14 +20,41 @@ __all__ = ["FIGURE", "NUM_LEFT_OUT", "SIZE", "START", "data", "still", "sweep"]
 FIGURE = Path(__file__).parents[2] / "chapters/physics/figures/live_ising_page.svg"
 SIZE, SEED, NUM_LEFT_OUT = 32, 1, 200  # the sweeps after each change that are not measured
 FIRST, LAST, STEP, START = 1.5, 3.5, 0.01, 2.27  # temperatures of the page
+MODEL_SIZE, NUM_SAMPLES = 16, 12  # of the trained network; at each of its three temperatures
+
+
+def energies() -> list[float]:
+    """Return Kaufman's energy per spin at each temperature of the page."""
+    temperatures = np.linspace(FIRST, LAST, round((LAST - FIRST) / STEP) + 1).round(2)
+    return [kaufman.energy(SIZE, float(T)) for T in temperatures]
 
 
 def data() -> dict:
-    """Return the settings of the page, and Kaufman's energy per spin at its temperatures."""
-    temperatures = FIRST + STEP * np.arange(round((LAST - FIRST) / STEP) + 1)
+    """Return the settings of the page, Kaufman's energies per spin, and samples of a network."""
     return {"size": SIZE, "seed": SEED, "left": NUM_LEFT_OUT, "start": START,
             "first": FIRST, "last": LAST, "step": STEP,
-            "energies": [kaufman.energy(SIZE, float(T)) for T in temperatures.round(2)]}
+            "energies": energies(), "model": model_samples()}
+
+
+def model_samples() -> dict:
+    """Return samples of the trained masked spins, the exact energies, and their temperatures.
+
+    A sample is a string of hexadecimal digits, four spins a digit, row by row; 1 is up.
+    """
+    from genmodels.models import masked_torch, trained  # slow to import
+
+    temperatures = [1.8, kaufman.CRITICAL_TEMPERATURE, 3.0]  # labels 0, 1, 2
+    shape = (MODEL_SIZE, MODEL_SIZE)
+    network = masked_torch.MaskedSpins(shape, num_labels=len(temperatures))
+    trained.load(network, "masked-spins")
+    labels = np.repeat(np.arange(len(temperatures)), NUM_SAMPLES)
+    orders = masked_torch.random_orders(len(labels), shape, MODEL_SIZE**2,
+                                        np.random.default_rng(SEED))  # one spin after another
+    spins, _ = network.sample(orders, labels, seed=SEED)
+    bits = np.packbits(spins.reshape(len(temperatures), NUM_SAMPLES, -1) > 0, axis=-1)
+    return {"size": MODEL_SIZE, "temperatures": temperatures,
+            "energies": [kaufman.energy(MODEL_SIZE, T) for T in temperatures],
+            "samples": [[sample.tobytes().hex() for sample in each] for each in bits]}
 
 
 def sweep(algorithm: str, spins: np.ndarray, temperature: float, num_sweeps: int,
@@ -52,7 +79,7 @@ def still() -> str:
     """Return the SVG of the state in which the page starts: the lattice, and the exact energy."""
     spins = np.ones((SIZE, SIZE), np.int8)
     sweep("clusters", spins, START, NUM_LEFT_OUT, Sfc32(SEED))
-    cell, values = 256 / SIZE, data()["energies"]
+    cell, values = 256 / SIZE, energies()
     up = "".join(f"M{column * cell:g} {row * cell:g}h{cell:g}v{cell:g}h-{cell:g}z"
                  for row, column in np.argwhere(spins > 0))
 

@@ -68,16 +68,19 @@ liveFigures.define("ising_page", (box, data) => {
   const method = choice("updates", ["clusters", "Metropolis"], () => { forget(); show(); });
   const speed = choice("sweeps a picture", ["1", "10", "100"], () => {});
 
-  const small = Object.assign(document.createElement("canvas"), { width: size, height: size });
-  const lattice = live.canvas(holder, "The lattice of spins.", (width) => width,
-    (context, width, _, ink) => { // one pixel for each spin that is up, then enlarged
-      const image = new ImageData(size, size), rgb = ink.match(/\d+/g).slice(0, 3).map(Number);
-      spins.forEach((spin, i) => image.data.set([...rgb, spin > 0 ? 255 : 0], 4 * i));
+  // A lattice: one pixel for each spin that is up, then enlarged; `spinsNow()` are those to draw.
+  const picture = (parent, alt, side, spinsNow) => {
+    const small = Object.assign(document.createElement("canvas"), { width: side, height: side });
+    return live.canvas(parent, alt, (width) => width, (context, width, _, ink) => {
+      const image = new ImageData(side, side), rgb = ink.match(/\d+/g).slice(0, 3).map(Number);
+      spinsNow().forEach((spin, i) => image.data.set([...rgb, spin > 0 ? 255 : 0], 4 * i));
       small.getContext("2d").putImageData(image, 0, 0);
       Object.assign(context, { imageSmoothingEnabled: false, strokeStyle: ink });
       context.drawImage(small, 0, 0, width, width);
       context.strokeRect(0.5, 0.5, width - 1, width - 1);
     });
+  };
+  const lattice = picture(holder, "The lattice of spins.", size, () => spins);
   const table = live.element(right, "table"), rows = live.element(table, "tbody");
   Object.assign(table.style, { width: "100%", fontSize: "0.9rem", textAlign: "left" });
   const values = Object.fromEntries(Object.entries(ROWS).map(([name, label]) => {
@@ -107,6 +110,29 @@ liveFigures.define("ising_page", (box, data) => {
     write(34, y(top) + 4, "end", live.number(top, 1));
     write(34, y(bottom) + 4, "end", live.number(bottom, 1));
     return 136;
+  });
+  live.set(curve.picture, { class: "" }); // a part of the picture only
+
+  // Samples of a trained network at three temperatures, with their mean energy.
+  let sample = 0;
+  const trained = data.model.samples.map((each) => each.map(model.unpack));
+  const meanEnergies = trained.map((each) =>
+    model.meanAndError(each.map((x) => model.measure(x, data.model.size)[4])));
+  const many = trained[0].length, trays = live.element(right, "div");
+  trays.style.cssText = "margin: 0.5rem 0; font-size: 0.85rem; line-height: 1.4";
+  live.element(trays, "p", {
+    textContent: `A trained network, 16 × 16 spins; mean energies of ${many} samples:` });
+  const shelf = live.element(trays, "div"), another = live.element(right, "button", {
+    type: "button", textContent: "Next samples" });
+  shelf.style.cssText = "display: grid; grid-template-columns: 1fr 1fr 1fr; gap: 0.6rem";
+  const samples = trained.map((each, k) => {
+    const place = live.element(shelf, "div"), T = live.number(data.model.temperatures[k]);
+    const shown = picture(live.element(place, "div"), `A sample of the network at T = ${T}.`,
+      data.model.size, () => each[sample]);
+    [`T = ${T}`, meanEnergies[k].map((value) => live.number(value)).join(" ± "),
+      `exact ${live.number(data.model.energies[k])}`].forEach((textContent) =>
+      live.element(place, "div", { textContent }));
+    return shown;
   });
   const warning = live.set(live.element(box, "p"), { role: "alert" });
   const announce = live.status(box);
@@ -138,6 +164,11 @@ liveFigures.define("ising_page", (box, data) => {
       `${text("energy")}, exact ${values.exact.textContent}; ⟨|m|⟩ = ${text("absM")}.`
       : `${T}: not enough sweeps for an error.`);
   };
+  another.addEventListener("click", () => {
+    sample = (sample + 1) % many;
+    samples.forEach(({ redraw }) => redraw());
+    announce(`Sample ${sample + 1} of ${many} of the network at each temperature.`);
+  });
   // Clusters may turn all spins in each sweep: at most two pictures a second, so that none flashes.
   const pause = () =>
     (method.value === "clusters" || speed.value === "100" || live.reducedMotion() ? 500 : 0);
@@ -162,7 +193,7 @@ liveFigures.define("ising_page", (box, data) => {
   box.liveState = () => ({
     temperature: heat.valueAsNumber, exact: exactEnergy(), sweeps, unmeasured, frames, pictures,
     blocks: blocks.full.length, blockLength: blocks.length, running: Number(running),
-    alarm: Number(alarm), spins: Array.from(spins),
+    alarm: Number(alarm), sample, meanEnergies, spins: Array.from(spins),
     ...(blocks.full.length < FEWEST_BLOCKS ? {} : model.estimate(blocks, size)),
   });
 });

@@ -77,5 +77,15 @@ liveFigures.ising = (() => {
     }));
   };
 
-  return { metropolis, clusters, measure, blockSums, record, estimate };
+  // The spins that hexadecimal digits stand for, four a digit; 1 is up.
+  const unpack = (digits) => Int8Array.from([...digits].flatMap((digit) =>
+    [8, 4, 2, 1].map((bit) => (parseInt(digit, 16) & bit ? 1 : -1))));
+
+  const meanAndError = (values) => { // of independent values
+    const number = values.length, mean = values.reduce((sum, value) => sum + value, 0) / number;
+    const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    return [mean, Math.sqrt(squares / (number - 1) / number)];
+  };
+
+  return { metropolis, clusters, measure, blockSums, record, estimate, unpack, meanAndError };
 })();

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.stats import sem
 
 from genmodels.exact import ising, lattice
 from live import ising_page
@@ -97,6 +98,21 @@ def test_a_long_run_has_the_exact_energy(page, figure, algorithm, T):
     assert found["alarm"] == 0  # both signs were there
 
 
+def test_the_samples_of_the_network_have_the_exact_energy(figure):
+    given = figure.evaluate("() => liveFigures.data.ising_page.model")
+    size = given["size"]
+    for k, T in enumerate(given["temperatures"]):
+        packed = np.array([list(bytes.fromhex(each)) for each in given["samples"][k]], np.uint8)
+        bits = np.unpackbits(packed, axis=1)
+        energies = ising.energies(2.0 * bits.reshape(-1, size, size) - 1)
+        mean, error = figure.locator(".live-box").evaluate("box => box.liveState().meanEnergies")[k]
+        assert np.allclose([mean, error], [energies.mean(), sem(energies)], rtol=1e-9)
+        assert given["energies"][k] == ising.energy(size, T)
+        assert abs(mean - given["energies"][k]) < 4 * error < 0.5
+    press(figure, "Next samples")
+    assert figure.locator(".live-box").evaluate("box => box.liveState().sample") == 1
+
+
 def test_the_alarm_rings_where_a_chain_keeps_its_sign(page, figure):
     figure.get_by_label("updates").select_option("metropolis")
     figure.get_by_label("sweeps a picture").select_option("10")
@@ -164,16 +180,3 @@ def test_it_is_fast_and_does_not_flash(page, figure):
     page.wait_for_timeout(3000)
     press(figure, "Pause")
     assert 1 <= state(figure)["pictures"] - first <= 9  # three a second
-
-
-def test_in_print_and_without_scripts_it_is_a_picture(browser, page, figure, html):
-    assert not figure.locator("svg.drawing").is_visible()
-    page.emulate_media(media="print")
-    assert figure.locator("svg.drawing").is_visible()
-    assert not figure.locator(".live-box").is_visible()
-    context = browser.new_context(java_script_enabled=False)
-    tab = context.new_page()
-    tab.goto((html / PAGE).as_uri())
-    assert tab.locator(f"{FIGURE} svg.drawing").is_visible()
-    assert tab.locator(".live-box").count() == 0
-    context.close()

@@ -135,16 +135,3 @@ def test_with_reduced_motion_it_goes_at_once(page, figure):
     page.emulate_media(reduced_motion="reduce")
     figure.get_by_role("button", name="From noise to data").click()
     assert state(figure)["t"] == 0
-
-
-def test_in_print_and_without_scripts_it_is_a_picture(browser, page, figure, html):
-    assert not figure.locator("svg.drawing").is_visible()
-    page.emulate_media(media="print")
-    assert figure.locator("svg.drawing").is_visible()
-    assert not figure.locator(".live-box").is_visible()
-    context = browser.new_context(java_script_enabled=False)
-    tab = context.new_page()
-    tab.goto((html / PAGE).as_uri())
-    assert tab.locator(f"{FIGURE} svg.drawing").is_visible()
-    assert tab.locator(".live-box").count() == 0
-    context.close()
