@@ -34,7 +34,7 @@ ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions", "book/chapter_map.py",
-                "book/dependencies.py", "book/notebooks.py", "book/reading.py"]
+                "book/dependencies.py", "book/live", "book/notebooks.py", "book/reading.py"]
 PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline"]
 
 

@@ -1,47 +1,10 @@
 """Cards of citations: on hover and on focus, closed by Escape, plain links without scripts."""
 
-import os
-import shutil
-
 import pytest
-
-import notebooks
 
 CHAPTER = "chapters/vae/bounds.html"
 LINK = "a.citation >> nth=0"
 CARD = ".citation-card:visible"
-
-
-@pytest.fixture(scope="module")
-def html():
-    folder = (notebooks.ROOT / os.environ.get("GENMODELS_HTML", "_build/html")).resolve()
-    if not (folder / "index.html").is_file():
-        pytest.skip(f"no built book in {folder}: `make book`, or name one by GENMODELS_HTML")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser(html):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("Chromium is not installed; CHROMIUM names it where it is not on the path")
-    with playwright.sync_playwright() as engine:
-        chromium = engine.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser):
-    """A page 1280 pixels wide; an error of a script is a failure."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    tab = context.new_page()
-    wrong: list[str] = []
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    yield tab
-    context.close()
-    assert wrong == []
 
 
 def wait_for_cards(page, count: int) -> None:

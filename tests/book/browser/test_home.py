@@ -1,40 +1,9 @@
-"""The home page, the heads of chapters and captions as a browser shows them.
-
-The pages are those that GENMODELS_HTML names, or else `_build/html`; where Chromium is not on the
-path, CHROMIUM names it. Without pages or a browser these tests are skipped, and say why.
-"""
-
-import os
-import shutil
+"""The home page, the heads of chapters and captions as a browser shows them."""
 
 import pytest
 
-import notebooks
-
 SIZES = [(1280, 800), (390, 844), (320, 640)]
 SHOWN = ["h1", ".lead", ".start a", ".picture img", ".ways"]
-
-
-@pytest.fixture(scope="module")
-def html():
-    """The folder of the built pages."""
-    folder = (notebooks.ROOT / os.environ.get("GENMODELS_HTML", "_build/html")).resolve()
-    if not (folder / "index.html").is_file():
-        pytest.skip(f"no built book in {folder}: `make book`, or name one by GENMODELS_HTML")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser(html):
-    """A running Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("Chromium is not installed; CHROMIUM names it where it is not on the path")
-    with playwright.sync_playwright() as engine:
-        chromium = engine.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
