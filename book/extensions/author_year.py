@@ -14,7 +14,8 @@ from docutils.nodes import make_id
 __all__ = ["Citation", "Entry", "find", "parse"]
 
 CAPITAL = "[A-ZÀ-ÖØ-ÞČĐŁŘŚŠŻŽ]"
-NAME = rf"(?:(?:van|von|de|den|der|di|la|le)\s+)*{CAPITAL}[\w’'-]*\w"
+FIRST_WORDS = "van|von|de|den|der|di|la|le|Del|Marsh"  # of surnames of several words
+NAME = rf"(?:(?:{FIRST_WORDS})\s+)*{CAPITAL}[\w’'-]*\w"
 YEAR = r"(?:18|19|20)\d\d[a-z]?"
 CITATION = re.compile(
     rf"(?<![\w-])(?P<authors>{NAME}(?:(?:,\s+and|,|\s+and|\s+&)\s+{NAME})*)"
