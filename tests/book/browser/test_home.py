@@ -62,7 +62,7 @@ def test_the_map_is_used_by_keyboard(opened, scheme):
     tab = opened("index", 1280, 800, color_scheme=scheme)
     links = tab.locator("svg.chapter-map a")
     before = links.nth(0).locator("rect").evaluate("(e) => getComputedStyle(e).strokeWidth")
-    tab.locator("article a[href='#chapters']").focus()
+    tab.locator(".ways a[href='#chapters']").focus()
     tab.locator("svg.chapter-map").evaluate("(e) => e.scrollIntoView()")
     tab.keyboard.press("Tab")
     for _ in range(30):
