@@ -12,6 +12,7 @@ from genmodels.exercises import grade
 
 CHAPTERS = notebooks.notebooks()
 MAX_LINES = 30  # of a code cell
+MAX_WIDTH = 88  # characters of a line of code: what a page shows beside both side bars
 OPENING = ["What you will be able to do", "What you need", "Time"]
 LAST_SECTIONS = ["Summary", "Exercises", "Further reading"]
 # What draws: calls of these pyplot functions, and of whatever comes from genmodels.plotting.
@@ -99,6 +100,20 @@ def test_code_cells_are_short(chapter):
     lengths = {cell["id"]: len(cell["source"].splitlines())
                for cell in notebooks.code_cells(chapter)}
     assert {i: n for i, n in lengths.items() if n > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize("page", [*CHAPTERS, *notebooks.plain_pages()], ids=lambda p: p.stem)
+def test_code_fits_the_page(page):
+    """Code cells, and code blocks of the text: a longer line would be cut at 1280 pixels."""
+    if page.suffix == ".ipynb":
+        cells = notebooks.cells_of(page)
+        code = [cell["source"] for cell in cells if cell.cell_type == "code"]
+        text = "\n\n".join(cell["source"] for cell in cells if cell.cell_type == "markdown")
+    else:
+        code, text = [], page.read_text(encoding="utf-8")
+    code += re.findall(r"^```.*?^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in code for line in block.splitlines()]
+    assert [line for line in lines if len(line) > MAX_WIDTH] == []
 
 
 @each_chapter
