@@ -24,6 +24,7 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import JupyterCacheAbstract
 
 import dependencies
+import inline_figures
 import notebooks
 import pages
 
@@ -63,6 +64,7 @@ def fingerprints(chapters: Iterable[Path]) -> dict[Path, str]:
     """Return for each chapter the fingerprint of what its outputs depend on beside its code."""
     package = dependencies.Package()
     counting = {name: os.environ.get(name) for name in VARIABLES} | settings(Path())
+    counting["figures"] = inline_figures.CONFIGURATION
     return {each: dependencies.fingerprint(each, package, counting) for each in chapters}
 
 
@@ -162,6 +164,7 @@ def build(output: Path) -> int:
     for chapter in missing:  # Sphinx reads a page again whose doctree is not there
         name = chapter.relative_to(ROOT).with_suffix(".doctree")
         (work / ".doctrees" / name).unlink(missing_ok=True)
+    inline_figures.write(folder / ".ipython")
     jupyter_book = str(Path(sys.executable).with_name("jupyter-book"))
     command = [jupyter_book, "build", "-W", "-n", "--keep-going", "--path-output",
                str(work.parent), str(ROOT)]

@@ -19,9 +19,11 @@ from sphinx.config import Config
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
-__all__ = ["inline", "number_figures", "setup"]
+__all__ = ["box", "inline", "number_figures", "setup"]
 
 ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
+VIEW_BOX = re.compile(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"')
+FONT_SIZE = re.compile(r'font-size[=:]\s*"?([\d.]+)')
 EXERCISE = re.compile(r"Exercise \d+: ")
 
 
@@ -48,6 +50,23 @@ def inline(svg: str, name: str, alt: str) -> str:
     return re.sub(r'href="#', f'href="#{name}-', text)
 
 
+def box(width: float, height: float, full_width: float, smallest: float) -> str:
+    """Return the start tag of the box of a figure: as wide as the page's column, or in proportion.
+
+    In a window so narrow that the smallest text would be less than 0.75 rem high, as the page's
+    code is, the figure keeps the width at which it is, and the box scrolls.
+
+    Args:
+        width, height: of the figure, in its own unit.
+        full_width: what is as wide as the column.
+        smallest: the height of the smallest text; 0 if there is none.
+    """
+    rem = min(40.0, 40.0 * width / full_width)
+    least = min(rem, 0.75 * width / smallest) if smallest else 0.0
+    return (f'<div class="picture" style="--width: {rem:.4g}rem; --legible: {least:.4g}rem; '
+            f'--ratio: {width:.4g} / {height:.4g}">')
+
+
 def draw(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Replace each image that is an SVG file by the drawing itself."""
     if app.builder.format != "html":
@@ -55,7 +74,11 @@ def draw(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for image in list(doctree.findall(nodes.image)):
         path = Path(app.srcdir, image["uri"])
         if path.suffix == ".svg" and path.exists():
-            svg = inline(path.read_text(encoding="utf-8"), path.stem, image.get("alt", ""))
+            file = path.read_text(encoding="utf-8")
+            svg = inline(file, path.stem, image.get("alt", ""))
+            width, height = map(float, VIEW_BOX.search(file).groups())
+            smallest = min(map(float, FONT_SIZE.findall(file)), default=0.0)
+            svg = f"{box(width, height, width, smallest)}{svg}</div>"
             image.parent.replace(image, nodes.raw("", svg, format="html"))
 
 

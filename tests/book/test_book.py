@@ -181,7 +181,7 @@ def test_every_cell_that_draws_shows_its_figure(html, chapters):
         drawing = [cell for cell in notebooks.cells_of(notebook)
                    if "image" in cell["metadata"].get("mystnb", {})]
         page = chapters[html / notebook.relative_to(ROOT).with_suffix(".html")]
-        assert len(page.select("main .cell_output img")) >= len(drawing), notebook
+        assert len(page.select("main .cell_output :is(img, svg.plot)")) >= len(drawing), notebook
 
 
 def test_labelled_equations_show_their_id(html):

@@ -1,5 +1,7 @@
 """The book is built alike in every environment, and executes what has changed, no more."""
 
+import base64
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import nbformat
+import plots
 import pytest
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
@@ -15,6 +18,7 @@ from nbclient.exceptions import CellExecutionError
 
 import build
 import dependencies
+import inline_figures
 import notebooks
 import pages
 
@@ -54,6 +58,22 @@ def test_figures_and_settings_do_not_depend_on_the_environment(tmp_path):
         "assert not Path(os.environ['KERAS_HOME'], 'keras.json').exists()\n"
         "plt.plot([1, 2]);", build.environment(tmp_path), tmp_path)
     assert '"image/png"' in written
+
+
+@pytest.mark.usefixtures("unkind")
+def test_a_figure_is_drawn_as_svg_and_at_twice_the_density_twice_alike(tmp_path):
+    variables = build.environment(tmp_path)
+    inline_figures.write(Path(variables["IPYTHONDIR"]))
+    source = "import matplotlib.pyplot as plt\nplt.figure(figsize=(3, 2), dpi=100)\nplt.plot([1, 2]);"
+    first, second = (json.loads(execute(source, variables, tmp_path)) for _ in range(2))
+    drawn, again = ([output["data"] for output in each["cells"][0]["outputs"]
+                     if "image/png" in output["data"]] for each in (first, second))
+    assert drawn == again and len(drawn) == 1
+    assert "<dc:date>" not in "".join(drawn[0]["image/svg+xml"])
+    width, height = plots.size_of_png(base64.b64decode(drawn[0]["image/png"]))
+    assert 190 < width < 220 and 120 < height < 150  # 3 × 2 inches, less what is empty at the edges
+    pixels = int.from_bytes(base64.b64decode(drawn[0]["image/png"])[16:20], "big")
+    assert pixels == pytest.approx(width / 72 * 200, abs=1)
 
 
 @pytest.mark.usefixtures("unkind")
@@ -249,6 +269,9 @@ def test_the_variables_of_the_readme_count(monkeypatch, variable):
     monkeypatch.setenv(variable, "one")
     before = build.fingerprints([CHAPTERS["elbo"]])
     assert build.fingerprints([CHAPTERS["elbo"]]) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(inline_figures, "CONFIGURATION", "# another")
+        assert build.fingerprints([CHAPTERS["elbo"]]) != before
     monkeypatch.setenv(variable, "another")
     assert build.fingerprints([CHAPTERS["elbo"]]) != before
 
