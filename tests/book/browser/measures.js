@@ -23,6 +23,21 @@ window.measures = (() => {
     article().querySelectorAll("details").forEach((fold) => (fold.open = open));
   }
 
+  // axe-core goes through every element. What is inside formulas is left out: the SVG is hidden from
+  // who hears the page, and the MathML beside it is MathJax's. Of the words of a program one of each
+  // colour stays.
+  function hollow() {
+    document.querySelectorAll("mjx-container :is(svg, math)").forEach((drawn) => {
+      drawn.replaceChildren();
+    });
+    const colours = new Set();
+    document.querySelectorAll(".highlight pre span").forEach((word) => {
+      const colour = `${word.className} ${word.closest(".cell_input") !== null}`;
+      if (word.textContent.trim() && !colours.has(colour)) colours.add(colour);
+      else word.replaceWith(word.textContent);
+    });
+  }
+
   function clips(style) {
     return ["hidden", "clip"].includes(style.overflowX);
   }
@@ -46,20 +61,19 @@ window.measures = (() => {
     for (const math of formulas().filter(shown)) {
       const svg = math.querySelector("svg");
       if (!svg) continue;
-      const { left, right, width } = svg.getBoundingClientRect();
-      if (width === 0 && math.textContent.trim()) wrong.push(`vanished: ${text(math)}`);
-      let scroller = svg.parentElement;
-      while (scroller && !["auto", "scroll"].includes(getComputedStyle(scroller).overflowX)) {
-        scroller = scroller.parentElement;
+      let box = svg.getBoundingClientRect();
+      if (box.width === 0 && math.textContent.trim()) wrong.push(`vanished: ${text(math)}`);
+      for (let place = svg.parentElement; place; place = place.parentElement) {
+        if (!["auto", "scroll"].includes(getComputedStyle(place).overflowX)) continue;
+        const frame = place.getBoundingClientRect();
+        const start = frame.left - place.scrollLeft;
+        if (box.left < start - 1 || box.right > start + place.scrollWidth + 1) {
+          wrong.push(`cut: ${text(math)}`);
+          break;
+        }
+        box = frame; // whoever scrolls there, sees it within this
       }
-      if (!scroller || scroller === document.documentElement) {
-        if (left < -1 || right > innerWidth + 1) wrong.push(`cut: ${text(math)}`);
-        continue;
-      }
-      const frame = scroller.getBoundingClientRect();
-      const reach = frame.left - scroller.scrollLeft + scroller.scrollWidth;
-      if (left < frame.left - 1 || right > reach + 1 || frame.right > innerWidth + 1)
-        wrong.push(`cut: ${text(math)}`);
+      if (box.left < -1 || box.right > innerWidth + 1) wrong.push(`cut: ${text(math)}`);
     }
     return wrong;
   }
@@ -81,9 +95,10 @@ window.measures = (() => {
       .map(text);
   }
 
-  // Code that has to be scrolled.
+  // Programs that have to be scrolled; the tables in docstrings are none.
   function scrolledCode() {
-    return [...article().querySelectorAll("pre")]
+    const programs = document.querySelector("dl.py") ? ".cell_input pre" : "pre";
+    return [...article().querySelectorAll(programs)]
       .filter((pre) => !pre.closest(".cell_output") && shown(pre))
       .filter((pre) => pre.scrollWidth > pre.clientWidth + 1)
       .map((pre) => pre.textContent.split("\n").reduce((a, b) => (a.length < b.length ? b : a)));
@@ -99,8 +114,8 @@ window.measures = (() => {
     }).map(text);
   }
 
-  // The lines of text as the reader sees them, with the number of characters in each. One with a
-  // formula in it is left out: how many characters a formula has cannot be said.
+  // The lines of text as the reader sees them. One with a formula or code in it is left out: how
+  // many characters a formula has cannot be said, and code is smaller.
   function lines() {
     const found = [];
     for (const block of article().querySelectorAll("p, li, dd")) {
@@ -111,7 +126,7 @@ window.measures = (() => {
       for (let node = walker.nextNode(); node; node = walker.nextNode()) {
         const parent = node.parentElement;
         if (parent.closest("p, li, dd") !== block) continue;
-        if (parent.closest("mjx-container")) continue;
+        if (parent.closest("mjx-container, pre")) continue;
         for (const word of node.data.matchAll(/\S+\s*/g)) {
           range.setStart(node, word.index);
           range.setEnd(node, word.index + word[0].trimEnd().length);
@@ -124,7 +139,7 @@ window.measures = (() => {
           rows.set(same, line);
         }
       }
-      for (const math of block.querySelectorAll(".math")) {
+      for (const math of block.querySelectorAll(".math, code")) {
         const box = math.getBoundingClientRect();
         for (const [row, line] of rows)
           if (row * 10 >= box.top - 5 && row * 10 <= box.bottom + 15) line.formula = true;
@@ -171,7 +186,7 @@ window.measures = (() => {
   }
 
   return {
-    unfold, cut, cutFormulas, unreachable, stops, scrolledCode, wrapped, lines, strayed, controls,
+    unfold, hollow, cut, cutFormulas, unreachable, stops, scrolledCode, wrapped, lines, strayed, controls,
     shift: () => shift,
     typeset: () => typeset,
     wider: () => document.documentElement.scrollWidth - innerWidth,

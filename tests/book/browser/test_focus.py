@@ -37,6 +37,7 @@ def faint(visit: Visit, seen: set[str]) -> list[str]:
     The ring must change at least as many pixels as the control's outline is long (WCAG 2.4.13).
     """
     tab, wrong = visit.tab, []
+    size = tab.viewport_size
     for kind, index in visit.measure("controls").items():
         if kind in seen:
             continue
@@ -44,18 +45,25 @@ def faint(visit: Visit, seen: set[str]) -> list[str]:
         control = tab.locator(f"[data-control='{index}']").first
         control.evaluate("""(control) => {
             control.scrollIntoView({ block: "center", behavior: "instant" });
-            document.activeElement.blur();
+            control.focus({ preventScroll: true, focusVisible: true });
+            control.getBoundingClientRect(); // what moves into view on focus, has moved
+            document.getAnimations()
+                .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
+                .forEach((each) => each.finish());
         }""")
-        lines = control.evaluate(
-            "(control) => [...control.getClientRects()].map((r) => [r.x, r.y, r.width, r.height])")
-        x, y, width, height = lines[0]
-        size = visit.tab.viewport_size
+        x, y, width, height = control.evaluate("""(control) => {
+            const { x, y, width, height } = control.getClientRects()[0]; // a link may be broken
+            return [x, y, width, height];
+        }""")
         left, top = max(x - MARGIN, 0), max(y - MARGIN, 0)
         box = {"x": left, "y": top, "width": min(x + width + MARGIN, size["width"]) - left,
                "height": min(y + height + MARGIN, size["height"]) - top}
-        before = picture(tab, box)
-        control.evaluate("(control) => control.focus({ preventScroll: true, focusVisible: true })")
+        if box["width"] <= 2 * MARGIN or box["height"] <= 2 * MARGIN:
+            wrong.append(f"{kind} is not to be seen at ({x:.0f}, {y:.0f})")
+            continue
         after = picture(tab, box)
+        tab.evaluate("document.activeElement.blur()")
+        before = picture(tab, box)
         if (found := changed(before, after)) < 2 * (box["width"] + box["height"] - 4 * MARGIN):
             wrong.append(f"{kind}: {found} pixels of a control of {width:.0f} × {height:.0f}")
     return wrong
@@ -156,7 +164,7 @@ def test_no_tex_flashes_and_it_is_shown_if_mathjax_does_not_come(browser, html):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     held = []
-    tab.route(re.compile("tex-svg-full"), held.append)
+    tab.route(re.compile("tex-svg-full"), lambda route: held.append(route))
     address = (html / "chapters" / "foundations" / "elbo.html").as_uri()
     tab.goto(address, wait_until="commit")
     tab.locator("article .math").first.wait_for(state="attached")
