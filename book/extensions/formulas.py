@@ -1,0 +1,46 @@
+"""Keep a formula within a line of text and the punctuation that touches it on one line.
+
+A browser may break a line on both sides of a formula, as on both sides of an image. Without this a
+comma stands alone at the start of a line, or an opening parenthesis at the end of one.
+"""
+
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+__all__ = ["keep_together", "setup"]
+
+OPENING = re.compile(r"[(\[“‘]+$")
+TOUCHING = re.compile(r"^[^\s/–—-]+-?|^-")  # `n`th, `K`-dimensional, `x`), `x`:
+
+
+def keep_together(document: nodes.Element) -> None:
+    """Put each formula in a line of text into one inline node with what touches it."""
+    for formula in list(document.findall(nodes.math)):
+        parent = formula.parent
+        place = parent.index(formula)
+        before = parent[place - 1] if place else None
+        after = parent[place + 1] if place + 1 < len(parent) else None
+        group = nodes.inline("", "", classes=["unbroken"])
+        if isinstance(before, nodes.Text) and (found := OPENING.search(before)):
+            parent.replace(before, nodes.Text(before[: found.start()]))
+            group += nodes.Text(found[0])
+        end = ""
+        if isinstance(after, nodes.Text) and (found := TOUCHING.search(after)):
+            parent.replace(after, nodes.Text(after[found.end() :]))
+            end = found[0]
+        if end or group.children:
+            parent.replace(formula, group)
+            group += [formula, nodes.Text(end)]
+
+
+def transform(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Keep the formulas of a page together with their punctuation, in HTML."""
+    if app.builder.format == "html":
+        keep_together(doctree)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("doctree-resolved", transform, priority=900)  # after what reads running text
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

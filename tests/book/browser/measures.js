@@ -1,0 +1,197 @@
+// What the tests measure in a page. Each function returns a list of what is wrong, as text.
+window.measures = (() => {
+  const article = () => document.querySelector("article.bd-article") ?? document.body;
+  const shown = (element) => element.checkVisibility({ visibilityProperty: true });
+  const text = (element) => element.textContent.replace(/\s+/g, " ").trim().slice(0, 60);
+  const name = (element) => `${element.localName}.${[...element.classList].join(".")}`;
+  // A card that appears on demand repeats a formula of the page.
+  const formulas = () =>
+    [...article().querySelectorAll(".math")].filter((math) => !math.closest("[role=tooltip]"));
+
+  // How far things move while the page loads, by which a reader loses the line.
+  let shift = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) shift += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+
+  let typeset = null; // milliseconds until the formulas stand
+  addEventListener("load", () =>
+    window.MathJax?.startup?.promise.then(() => (typeset = performance.now()))
+  );
+
+  function unfold(open) {
+    article().querySelectorAll("details").forEach((fold) => (fold.open = open));
+  }
+
+  // axe-core goes through every element. What is inside formulas is left out: the SVG is hidden from
+  // who hears the page, and the MathML beside it is MathJax's. Of the words of a program one of each
+  // colour stays.
+  function hollow() {
+    document.querySelectorAll("mjx-container :is(svg, math)").forEach((drawn) => {
+      drawn.replaceChildren();
+    });
+    const colours = new Set();
+    document.querySelectorAll(".highlight pre span").forEach((word) => {
+      const colour = `${word.className} ${word.closest(".cell_input") !== null}`;
+      if (word.textContent.trim() && !colours.has(colour)) colours.add(colour);
+      else word.replaceWith(word.textContent);
+    });
+  }
+
+  function clips(style) {
+    return ["hidden", "clip"].includes(style.overflowX);
+  }
+
+  // An element that cuts off what is in it, without a way to scroll there.
+  function cut() {
+    const wrong = [];
+    for (const element of article().querySelectorAll("*")) {
+      if (element.scrollWidth <= element.clientWidth + 1 || element.closest("svg, mjx-container *"))
+        continue;
+      if (element.clientWidth < 2) continue; // only for those who hear the page
+      if (shown(element) && clips(getComputedStyle(element)))
+        wrong.push(`${name(element)} cuts: ${text(element)}`);
+    }
+    return wrong;
+  }
+
+  // A formula that is broader than what it stands in, and cannot be scrolled to.
+  function cutFormulas() {
+    const wrong = [];
+    for (const math of formulas().filter(shown)) {
+      const svg = math.querySelector("svg");
+      if (!svg) continue;
+      let box = svg.getBoundingClientRect();
+      if (box.width === 0 && math.textContent.trim()) wrong.push(`vanished: ${text(math)}`);
+      for (let place = svg.parentElement; place; place = place.parentElement) {
+        if (!["auto", "scroll"].includes(getComputedStyle(place).overflowX)) continue;
+        const frame = place.getBoundingClientRect();
+        const start = frame.left - place.scrollLeft;
+        if (box.left < start - 1 || box.right > start + place.scrollWidth + 1) {
+          wrong.push(`cut: ${text(math)}`);
+          break;
+        }
+        box = frame; // whoever scrolls there, sees it within this
+      }
+      if (box.left < -1 || box.right > innerWidth + 1) wrong.push(`cut: ${text(math)}`);
+    }
+    return wrong;
+  }
+
+  // Where the arrow keys cannot scroll.
+  function unreachable() {
+    const selector = "pre, .math, mjx-container, .pst-scrollable-table-container";
+    return [...article().querySelectorAll(selector)]
+      .filter((element) => element.scrollWidth > element.clientWidth + 1 && shown(element))
+      .filter((element) => ["auto", "scroll"].includes(getComputedStyle(element).overflowX))
+      .filter((element) => element.tabIndex < 0)
+      .map((element) => `${name(element)}: ${text(element)}`);
+  }
+
+  // Formulas that the Tab key stops at although they do not scroll.
+  function stops() {
+    return [...article().querySelectorAll(".math, mjx-container")]
+      .filter((element) => element.tabIndex >= 0 && element.scrollWidth <= element.clientWidth)
+      .map(text);
+  }
+
+  // Programs that have to be scrolled; the tables in docstrings are none.
+  function scrolledCode() {
+    const programs = document.querySelector("dl.py") ? ".cell_input pre" : "pre";
+    return [...article().querySelectorAll(programs)]
+      .filter((pre) => !pre.closest(".cell_output") && shown(pre))
+      .filter((pre) => pre.scrollWidth > pre.clientWidth + 1)
+      .map((pre) => pre.textContent.split("\n").reduce((a, b) => (a.length < b.length ? b : a)));
+  }
+
+  // Printed lines that take more than one line.
+  function wrapped() {
+    return [...article().querySelectorAll(".cell_output pre")].filter(shown).filter((pre) => {
+      const range = document.createRange();
+      range.selectNodeContents(pre);
+      const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top / 4)));
+      return tops.size > pre.textContent.trimEnd().split("\n").length;
+    }).map(text);
+  }
+
+  // The lines of text as the reader sees them. One with a formula or code in it is left out: how
+  // many characters a formula has cannot be said, and code is smaller.
+  function lines() {
+    const found = [];
+    for (const block of article().querySelectorAll("p, li, dd")) {
+      if (!shown(block) || block.closest("table, figcaption, .live-box, svg")) continue;
+      const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+      const rows = new Map();
+      const range = document.createRange();
+      for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const parent = node.parentElement;
+        if (parent.closest("p, li, dd") !== block) continue;
+        if (parent.closest("mjx-container, pre")) continue;
+        for (const word of node.data.matchAll(/\S+\s*/g)) {
+          range.setStart(node, word.index);
+          range.setEnd(node, word.index + word[0].trimEnd().length);
+          const boxes = range.getClientRects();
+          if (!boxes.length) continue;
+          const row = Math.round(boxes[0].bottom / 10);
+          const same = [row, row - 1, row + 1].find((each) => rows.has(each)) ?? row;
+          const line = rows.get(same) ?? { text: "", formula: false };
+          line.text += word[0].replace(/\s+/g, " ");
+          rows.set(same, line);
+        }
+      }
+      for (const math of block.querySelectorAll(".math, code")) {
+        const box = math.getBoundingClientRect();
+        for (const [row, line] of rows)
+          if (row * 10 >= box.top - 5 && row * 10 <= box.bottom + 15) line.formula = true;
+      }
+      found.push(...[...rows.values()].filter((line) => !line.formula));
+    }
+    return found.map((line) => line.text.trim());
+  }
+
+  // Punctuation that begins a line since a formula ends the one before.
+  function strayed() {
+    const wrong = [];
+    for (const math of article().querySelectorAll("span.math")) {
+      const next = math.nextSibling ?? math.parentElement.nextSibling;
+      if (!shown(math) || next?.nodeType !== Node.TEXT_NODE || !/^[,.;:!?)\]’”]/.test(next.data))
+        continue;
+      const range = document.createRange();
+      range.setStart(next, 0);
+      range.setEnd(next, 1);
+      const mark = range.getBoundingClientRect();
+      if (mark.left < math.getBoundingClientRect().right - 2)
+        wrong.push(`“${next.data[0]}” after ${text(math)}`);
+    }
+    return wrong;
+  }
+
+  // One element of each kind that the Tab key stops at: a selector that tells them apart.
+  function controls() {
+    const kinds = new Map();
+    const selector = "a[href], button, input, select, textarea, summary, [tabindex]";
+    document.querySelectorAll(selector).forEach((element, index) => {
+      if (element.tabIndex < 0 || element.disabled || !shown(element)) return;
+      const box = element.getBoundingClientRect();
+      if (box.width < 1 || box.height < 1) return;
+      const region = element.closest("header, aside, nav, footer, article, dialog");
+      const within = region ? [...region.classList].slice(0, 1) : "";
+      const kind = `${within} ${element.closest("svg") ? "svg " : ""}${name(element)}`;
+      if (!kinds.has(kind)) {
+        element.dataset.control = index;
+        kinds.set(kind, index);
+      }
+    });
+    return Object.fromEntries(kinds);
+  }
+
+  return {
+    unfold, hollow, cut, cutFormulas, unreachable, stops, scrolledCode, wrapped, lines, strayed, controls,
+    shift: () => shift,
+    typeset: () => typeset,
+    wider: () => document.documentElement.scrollWidth - innerWidth,
+    rendered: () => formulas().filter((math) => math.querySelector("mjx-container svg")).length,
+    errors: () =>
+      [...document.querySelectorAll("mjx-merror, [data-mml-node=merror], [data-mjx-error]")].map(text),
+  };
+})();

@@ -1,0 +1,243 @@
+"""Every page of the book in a browser: whole, quiet, accessible, and readable on a phone.
+
+Each page is opened twice, from a server at 1280 pixels and from its file at 390, and everything is
+measured on these visits: see `measures.js`. A test that fails names the page and the place.
+"""
+
+import contextlib
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from myst_parser.config.main import MdParserConfig
+from myst_parser.parsers.mdit import create_md_parser
+from playwright.sync_api import TimeoutError
+
+import notebooks
+
+MEASURES = Path(__file__).with_name("measures.js")
+LINE = 75  # characters
+SHIFT = 0.1  # the limit below which the layout counts as stable (web.dev/cls)
+WEIGHT = 2_000_000  # bytes of a page beside MathJax and the icons, which all pages share
+SHARED = re.compile(r"tex-svg-full\.js|fontawesome|webfonts")
+OF_COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
+OF_ALL = {"resultTypes": ["violations"]}
+
+
+def page_names() -> list[str]:
+    """Return the pages of the table of contents, as `foundations/elbo`."""
+    toc = yaml.safe_load((notebooks.ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+    return [file.removeprefix("chapters/") for file in files]
+
+
+PAGES = page_names()
+
+
+# The sources ------------------------------------------------------------------------------------
+
+
+def count_formulas(tokens: list[Token], parser) -> int:
+    """Return how many formulas the tokens of a text hold, those inside directives too."""
+    found = 0
+    for token in tokens:
+        if token.type.startswith(("math_", "amsmath")):
+            found += 1
+        elif token.children:
+            found += count_formulas(token.children, parser)
+        elif token.type in {"fence", "colon_fence"} and token.info.startswith("{"):
+            if token.info.startswith("{math}"):
+                found += 1
+            elif not token.info.startswith("{code"):
+                found += count_formulas(parser.parse(token.content), parser)
+    return found
+
+
+@functools.cache
+def formulas_in(source: Path) -> int:
+    """Return how many formulas are written in a notebook or a text."""
+    config = MdParserConfig(enable_extensions={"dollarmath", "amsmath", "colon_fence", "deflist"})
+    parser = create_md_parser(config, RendererHTML)
+    if source.suffix == ".ipynb":
+        cells = nbformat.read(source, 4).cells
+        texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    else:
+        texts = [source.read_text(encoding="utf-8")]
+    return sum(count_formulas(parser.parse(text), parser) for text in texts)
+
+
+# The visits -------------------------------------------------------------------------------------
+
+
+class Visit:
+    """A tab that notes what a page asks for and what it says."""
+
+    def __init__(self, browser, width: int) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900})
+        self.context.add_init_script(path=MEASURES)
+        self.context.set_default_timeout(120_000)  # milliseconds: a busy machine is no failure
+        self.tab = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.failed: list[str] = []
+        self.weights: Counter[str] = Counter()
+        self.tab.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        self.tab.on("console", self.note)
+        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.on("requestfailed", lambda request: self.failed.append(request.url))
+        self.tab.on("response", self.weigh)
+
+    def note(self, message) -> None:
+        # What the theme and its extensions log of themselves is neither an error nor a warning.
+        if message.type in {"error", "warning"}:
+            self.said.append(f"{message.type}: {message.text}")
+
+    def weigh(self, response) -> None:
+        if response.status >= 400:
+            self.failed.append(f"{response.status} {response.url}")
+        kind = "shared" if SHARED.search(response.url) else response.request.resource_type
+        self.weights[kind] += int(response.headers.get("content-length", 0))
+
+    def open(self, address: str) -> None:
+        """Open a page and wait until its formulas are typeset."""
+        for notes in (self.said, self.asked, self.failed, self.weights):
+            notes.clear()
+        self.tab.goto(address)
+        self.tab.wait_for_function(
+            "() => !window.MathJax || (measures.typeset() !== null && "
+            "!document.querySelector('.math:not(:has(mjx-container))'))")
+
+    def measure(self, name: str, *arguments):
+        """Return what a function of `measures.js` finds."""
+        return self.tab.evaluate("([name, args]) => measures[name](...args)", [name, arguments])
+
+    def accessibility(self, options: dict) -> list[str]:
+        """Return what axe-core objects to, with the first place of each."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.tab, options=options).response["violations"]
+        return [f"{each['id']} ({each['impact']}), {len(each['nodes'])} times: "
+                f"{each['nodes'][0]['html'][:150]}" for each in found]
+
+    def notes(self) -> dict[str, list[str]]:
+        """Return what the page has asked for and said, and which formulas failed."""
+        here = ("file:", "data:", "blob:", "http://127.0.0.1:")
+        return {"other hosts": [url for url in self.asked if not url.startswith(here)],
+                "console": list(self.said),
+                "failed requests": list(self.failed),
+                "TeX errors": self.measure("errors")}
+
+
+def at_width(visit: Visit, width: int) -> dict[str, list[str]]:
+    """Return what is cut at a width, with all folds open."""
+    visit.tab.set_viewport_size({"width": width, "height": 900})
+    with contextlib.suppress(TimeoutError):  # what scrolls becomes a stop of the Tab key soon after
+        visit.tab.wait_for_function("!measures.unreachable().length", timeout=1000)
+    wider = visit.measure("wider")
+    return {"the page is wider than the window": [f"by {wider} pixels"] if wider > 0 else [],
+            **{name: visit.measure(name) for name in
+               ("cut", "cutFormulas", "unreachable", "stops", "wrapped", "strayed")}}
+
+
+def in_the_dark(visit: Visit) -> list[str]:
+    """Return what axe-core objects to in the colours of the dark, and go back to the light."""
+    visit.tab.emulate_media(color_scheme="dark")
+    visit.tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    found = visit.accessibility(OF_COLOURS)
+    visit.tab.emulate_media(color_scheme="light")
+    visit.tab.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    return found
+
+
+@pytest.fixture(scope="module")
+def visited(browser, html, server) -> Callable[[str], dict]:
+    """A function that returns all that was measured in a page of the book, by its name."""
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    wide, narrow = Visit(browser, 1280), Visit(browser, 390)
+
+    @functools.cache
+    def visit(name: str) -> dict:
+        found: dict = {}
+        wide.tab.set_viewport_size({"width": 1280, "height": 900})
+        wide.open(f"{server}/chapters/{name}.html")
+        found["http"] = wide.notes()
+        found["weight"] = dict(wide.weights)
+        found["shift"] = {1280: wide.measure("shift")}
+        found["typeset"] = wide.measure("typeset")
+        found["rendered"] = wide.measure("rendered")
+        wide.measure("unfold", True)
+        found["cut"] = {1280: at_width(wide, 1280)}
+        found["code"] = wide.measure("scrolledCode")
+        found["lines"] = wide.measure("lines")
+        wide.measure("hollow")
+        axe = {"1280, folds open": wide.accessibility(OF_ALL), "1280, dark": in_the_dark(wide)}
+        narrow.tab.set_viewport_size({"width": 390, "height": 900})
+        narrow.open((html / "chapters" / f"{name}.html").as_uri())
+        found["file"] = narrow.notes()
+        found["shift"][390] = narrow.measure("shift")
+        found["rendered from file"] = narrow.measure("rendered")
+        narrow.measure("unfold", True)
+        found["cut"][390] = at_width(narrow, 390)
+        found["cut"][320] = at_width(narrow, 320)
+        narrow.measure("unfold", False)
+        narrow.measure("hollow")
+        narrow.tab.set_viewport_size({"width": 390, "height": 900})
+        axe |= {"390, folds closed": narrow.accessibility(OF_ALL),
+                "390, dark": in_the_dark(narrow)}
+        found["axe"] = axe
+        return found
+
+    yield visit
+    for each in (wide, narrow):
+        each.context.close()
+
+
+def only_faults(found: dict) -> dict:
+    """Return what is not empty."""
+    return {key: value for key, value in found.items() if value}
+
+
+# What is asked of every page --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PAGES)
+class TestPage:
+    def test_asks_no_other_host_and_reports_nothing(self, visited, name):
+        assert only_faults(visited(name)["http"]) == {}
+        assert only_faults(visited(name)["file"]) == {}
+
+    def test_shows_every_formula_of_its_source(self, visited, html, name):
+        sources = [html / "_sources" / "chapters" / f"{name}.{kind}" for kind in ("ipynb", "md")]
+        written = formulas_in(next(path for path in sources if path.exists()))
+        assert visited(name)["rendered"] == written
+        assert visited(name)["rendered from file"] == written
+
+    def test_hardly_moves_while_it_loads(self, visited, name):
+        assert {width: shift for width, shift in visited(name)["shift"].items()
+                if shift > SHIFT} == {}
+
+    def test_is_light(self, visited, name, record_property):
+        weight = visited(name)["weight"]
+        record_property("bytes", weight)
+        record_property("typeset", visited(name)["typeset"])
+        assert sum(size for kind, size in weight.items() if kind != "shared") <= WEIGHT, weight
+
+    def test_is_accessible(self, visited, name):
+        assert only_faults(visited(name)["axe"]) == {}
+
+    @pytest.mark.parametrize("width", [1280, 390, 320])
+    def test_is_not_cut(self, visited, name, width):
+        assert only_faults(visited(name)["cut"][width]) == {}
+
+    def test_shows_code_without_scrolling_on_a_wide_screen(self, visited, name):
+        assert visited(name)["code"] == []
+
+    def test_has_short_lines_of_prose(self, visited, name):
+        assert [line for line in visited(name)["lines"] if len(line) > LINE] == []
