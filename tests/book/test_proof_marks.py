@@ -6,6 +6,7 @@ from datetime import datetime
 from types import SimpleNamespace
 
 import nbformat
+import proof_marks
 import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
@@ -16,7 +17,6 @@ import build
 import checks
 import identities
 import notebooks
-import proof_marks
 
 LABEL = "B2"
 CHAPTER = notebooks.CHAPTERS / "foundations" / "elbo.ipynb"
