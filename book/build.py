@@ -23,6 +23,7 @@ from pathlib import Path
 from jupyter_cache import get_cache
 from jupyter_cache.base import JupyterCacheAbstract
 
+import checks
 import dependencies
 import inline_figures
 import notebooks
@@ -35,7 +36,8 @@ ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions", "book/chapter_map.py",
-                "book/dependencies.py", "book/live", "book/notebooks.py", "book/reading.py"]
+                "book/checks.py", "book/dependencies.py", "book/identities.py", "book/live",
+                "book/notebooks.py", "book/reading.py"]
 PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline"]
 
 
@@ -49,6 +51,7 @@ def settings(folder: Path) -> dict[str, str]:
             "MATPLOTLIBRC": os.devnull,
             "KERAS_HOME": str(folder / ".keras"),
             "IPYTHONDIR": str(folder / ".ipython"),
+            checks.FOLDER: str(folder / "checks"),
             "PYTHONOPTIMIZE": ""}
 
 
@@ -61,10 +64,14 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def fingerprints(chapters: Iterable[Path]) -> dict[Path, str]:
-    """Return for each chapter the fingerprint of what its outputs depend on beside its code."""
+    """Return for each chapter the fingerprint of what its outputs depend on beside its code.
+
+    What is recorded of its checks is an output too.
+    """
     package = dependencies.Package()
     counting = {name: os.environ.get(name) for name in VARIABLES} | settings(Path())
     counting["figures"] = inline_figures.CONFIGURATION
+    counting["recorder"] = sum_of(["book/checks.py"])
     return {each: dependencies.fingerprint(each, package, counting) for each in chapters}
 
 
@@ -164,6 +171,9 @@ def build(output: Path) -> int:
     for chapter in missing:  # Sphinx reads a page again whose doctree is not there
         name = chapter.relative_to(ROOT).with_suffix(".doctree")
         (work / ".doctrees" / name).unlink(missing_ok=True)
+        checks.forget(folder / "checks",
+                      (cell.source for cell in notebooks.code_cells(chapter)))
+    checks.write_startup(folder / ".ipython")
     inline_figures.write(folder / ".ipython")
     jupyter_book = str(Path(sys.executable).with_name("jupyter-book"))
     command = [jupyter_book, "build", "-W", "-n", "--keep-going", "--path-output",

@@ -174,7 +174,7 @@ def add_cards(app: Sphinx, docname: str, template: str, context: dict,
     keys = dict.fromkeys(node["citation"] for node in doctree.findall(nodes.reference)
                          if "citation" in node)
     context["body"] += "".join(
-        f'<div class="citation-card" role="tooltip" id="card-{key}" hidden>'
+        f'<div class="hover-card citation-card" role="tooltip" id="card-{key}" hidden>'
         f"{app.env.bibliography[key].card}</div>\n" for key in keys)
 
 
