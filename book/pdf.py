@@ -35,8 +35,8 @@ __all__ = ["Heading", "Part", "assemble", "chromium", "main", "parts", "printed"
 
 STYLE = Path(__file__).with_name("pdf.css")
 HOME = "About this course"  # the heading of the home page is the title of the book
-NO_CHROMIUM = ("`make pdf` prints with Chromium, which was not found: install it (on Debian and Ubuntu "
-               "`apt install chromium`), or name it: CHROMIUM=/path/to/chromium make pdf")
+NO_CHROMIUM = ("`make pdf` prints with Chromium, which was not found: install it (on Debian and "
+               "Ubuntu `apt install chromium`), or name it: CHROMIUM=/path/to/chromium make pdf")
 REFERRING = ["for", "aria-labelledby", "aria-describedby", "headers"]  # attributes that hold IDs
 NUMBER = "000"  # as wide as a number of a page, before it is known
 
@@ -183,19 +183,18 @@ def sheet(html: Path, page: str, included: Iterable[str], solutions: bool) -> Sh
     return Sheet(name_of(page), article, headings, taken)
 
 
-def head(html: Path, page: str) -> str:
-    """Return what the document loads: the styles of a page, and the script that sets formulas."""
-    text = (html / f"{page}.html").read_text(encoding="utf-8")
-    tags = BeautifulSoup(text, "html.parser", parse_only=SoupStrainer(["link", "script"]))
-    base, kept = (html / f"{page}.html").as_uri(), []
-    for tag in tags.find_all(["link", "script"]):
-        if "stylesheet" in tag.get("rel", []):
-            tag["href"] = urljoin(base, tag["href"])
-            kept.append(str(tag))
-        elif re.search(r"window\.MathJax|tex-svg", str(tag)):
-            if tag.get("src"):
-                tag["src"] = urljoin(base, tag["src"])
-            kept.append(str(tag))
+def loaded_by(html: Path, pages: Iterable[str]) -> str:
+    """Return what the document loads: the styles of its pages, and the script of formulas."""
+    kept = {}
+    for page in pages:
+        text = (html / f"{page}.html").read_text(encoding="utf-8").partition("</head>")[0]
+        tags = BeautifulSoup(text, "html.parser", parse_only=SoupStrainer(["link", "script"]))
+        for tag in tags.find_all(["link", "script"]):
+            style = "stylesheet" in tag.get("rel", [])
+            if style or re.search(r"window\.MathJax|tex-svg", str(tag)):
+                for key in {"href", "src"} & set(tag.attrs):
+                    tag[key] = urljoin((html / f"{page}.html").as_uri(), tag[key])
+                kept[str(tag)] = None
     return "\n".join(kept)
 
 
@@ -281,7 +280,7 @@ def assemble(html: Path, only: Sequence[str] = (), solutions: bool = True
     text = f"""<!DOCTYPE html>
 <html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
 <title>{escape(title)}</title>
-{head(html, included[0])}
+{loaded_by(html, included)}
 <style>{STYLE.read_text(encoding="utf-8")}
 {running_heads(heads)}</style></head>
 <body>{title_page()}{contents(listed)}<div hidden>{places}</div>
@@ -294,9 +293,15 @@ def assemble(html: Path, only: Sequence[str] = (), solutions: bool = True
 # The PDF ----------------------------------------------------------------------------------------
 
 
-def printed(tab: Page, place: Path) -> dict[str, tuple[int, Destination]]:
-    """Print a document, and return the page, from 0, and the place on it, that each ID is at."""
-    tab.pdf(path=place, prefer_css_page_size=True, print_background=True, tagged=True)
+def printed(tab: Page, place: Path, tagged: bool) -> dict[str, tuple[int, Destination]]:
+    """Print a document, and return the page, from 0, and the place on it, that each ID is at.
+
+    Args:
+        tab: the document.
+        place: the file that is written.
+        tagged: whether it is written for screen readers too, which takes longer.
+    """
+    tab.pdf(path=place, prefer_css_page_size=True, print_background=True, tagged=tagged)
     reader = PdfReader(place)
     number = {page.indirect_reference.idnum: i for i, page in enumerate(reader.pages)}
     return {name.lstrip("/"): (number[each.page.idnum], each)
@@ -329,12 +334,12 @@ def write(html: Path, place: Path, only: Sequence[str] = (), solutions: bool = T
         tab.set_default_timeout(600_000)
         tab.emulate_media(media="print", color_scheme="light")
         tab.goto(source.as_uri())
-        tab.evaluate("MathJax.startup.promise")
-        places = printed(tab, raw)
+        tab.evaluate("window.MathJax?.startup.promise")  # not where no formula is
+        places = printed(tab, raw, tagged=False)
         if lost := [each.title for each in outline if each.target not in places]:
             raise RuntimeError(f"each heading must have a place in the PDF, got none for {lost}")
         tab.evaluate(FILL, {name: page + 1 for name, (page, _) in places.items()})
-        places = printed(tab, raw)
+        places = printed(tab, raw, tagged=True)
         browser.close()
         writer = PdfWriter(clone_from=raw)
     above: list = []  # the last line of the outline at each level

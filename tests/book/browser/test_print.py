@@ -49,6 +49,8 @@ CUT = """paper => {
     return cut;
 }"""
 
+HEIGHTS = "all => all.map(each => each.getBoundingClientRect().height)"
+
 
 def address(html, page):
     return (html / f"{page}.html").as_uri()
@@ -59,7 +61,7 @@ def on_paper(page, html, name, width=PAPER):
     page.set_viewport_size({"width": width, "height": 1000})
     page.emulate_media(media="print")
     page.goto(address(html, name))
-    page.evaluate("MathJax.startup.promise")
+    page.evaluate("window.MathJax?.startup.promise")
     return page
 
 
@@ -76,43 +78,52 @@ def squeezed(text):
 # One page ---------------------------------------------------------------------------------------
 
 
-def test_nothing_is_cut_at_the_right_edge(page, html):
-    cut = {name: found for name in PAGES if (found := on_paper(page, html, name).evaluate(CUT, PAPER))}
-    assert cut == {}
+@pytest.fixture(scope="module")
+def paper(browser, html):
+    """Of each page as it is printed: what is cut, and how high each formula and each fold is."""
+    tab, found = browser.new_page(), {}
+    for name in PAGES:
+        on_paper(tab, html, name)
+        found[name] = {"cut": tab.evaluate(CUT, PAPER), **{
+            kind: tab.locator(selector).evaluate_all(HEIGHTS) for kind, selector in [
+                ("formulas", "article .math.notranslate mjx-container > svg"),
+                ("folds", "article details:not([open]) > summary + *")]}}
+    tab.close()
+    return found
+
+
+def test_nothing_is_cut_at_the_right_edge(paper):
+    assert {name: found["cut"] for name, found in paper.items() if found["cut"]} == {}
+
+
+def test_each_formula_has_a_place_on_paper(paper, html):
+    """Those of folds too."""
+    written = {}
+    for name in paper:
+        source = (html / f"{name}.html").read_text(encoding="utf-8")
+        written[name] = len(re.findall('class="math notranslate', source))
+    assert {name: sum(map(bool, found["formulas"])) for name, found in paper.items()} == written
+    assert sum(written.values()) > 3000
+
+
+def test_all_folds_are_open(paper):
+    folds = [height for found in paper.values() for height in found["folds"]]
+    assert len(folds) > 100
+    assert min(folds) > 0
 
 
 def test_code_wraps_on_narrow_paper(page, html):
     narrow = 380
-    on_paper(page, html, of("elbo"), narrow)
-    rows = page.locator(".cell_input pre").evaluate_all(
-        "all => all.map(each => each.getBoundingClientRect().height)")
-    on_paper(page, html, of("elbo"), PAPER)
-    wide = page.locator(".cell_input pre").evaluate_all(
-        "all => all.map(each => each.getBoundingClientRect().height)")
-    assert sum(rows) > 1.1 * sum(wide)  # lines have become two
-    on_paper(page, html, of("elbo"), narrow)
-    assert [each for each in page.evaluate(CUT, narrow) if each not in {"svg", "img"}] == []
-
-
-@pytest.mark.parametrize("name", ["elbo", "lattice_fields"])
-def test_each_formula_has_a_place_on_paper(page, html, name):
-    """Those of folds too."""
-    source = (html / f"{of(name)}.html").read_text(encoding="utf-8")
-    formulas = BeautifulSoup(source, "html.parser").select("article .math.notranslate")
-    on_paper(page, html, of(name))
-    heights = page.locator("article .math.notranslate mjx-container > svg").evaluate_all(
-        "all => all.map(each => each.getBoundingClientRect().height)")
-    assert len(heights) == len(formulas) > 100
-    assert min(heights) > 0
-
-
-def test_folds_are_open_and_solutions_stand_at_their_exercises(page, html):
+    cells = page.locator("article .cell_input pre")
     on_paper(page, html, of("elbo"))
-    shut = page.locator("article details:not([open])")
-    assert shut.count() > 5
-    heights = shut.evaluate_all(
-        "all => all.map(each => each.lastElementChild.getBoundingClientRect().height)")
-    assert min(heights) > 0
+    wide = sum(cells.evaluate_all(HEIGHTS))
+    on_paper(page, html, of("elbo"), narrow)
+    assert sum(cells.evaluate_all(HEIGHTS)) > 1.1 * wide  # lines have become two
+    assert page.evaluate(CUT, narrow) == []
+
+
+def test_solutions_are_printed_at_their_exercises(page, html):
+    on_paper(page, html, of("elbo"))
     solutions = page.locator("section[id^=exercise] :is(details.solution, .tag_solution pre)")
     tops = solutions.evaluate_all(
         "all => all.map(each => each.getBoundingClientRect().top"
