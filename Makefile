@@ -22,11 +22,12 @@ export GENMODELS_DATA
 endif
 
 .NOTPARALLEL:
-.PHONY: help book test check quick-book test-tensorflow test-torch lab student weights \
+.PHONY: help book pdf test check quick-book test-tensorflow test-torch lab student weights \
         bench lint clean
 
 help:
 	@echo "make book        build the book; the last line says where to open it"
+	@echo "make pdf         write the built book to _build/book.pdf (SOLUTIONS=no leaves them out)"
 	@echo "make test        run the unit tests, the notebooks and the tests of the pages"
 	@echo "make check CHAPTER=elbo    run one chapter: its notebook, its exercises and its page"
 	@echo "make lab         open the chapters in JupyterLab"
@@ -47,6 +48,9 @@ $(INSTALLED): requirements.txt constraints.txt pyproject.toml
 
 book: $(INSTALLED)
 	@$(BIN)/python book/build.py
+
+pdf: $(INSTALLED)
+	@$(BIN)/python book/pdf.py --solutions $(or $(SOLUTIONS),yes)
 
 # All parts run, also after a failure in one of them; any failure is a failure of `make test`.
 test: $(INSTALLED)

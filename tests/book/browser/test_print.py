@@ -1,0 +1,308 @@
+"""On paper: one page printed from the browser, and the book as a PDF."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from bs4 import BeautifulSoup
+
+import notebooks
+import pdf
+
+pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed")
+
+PAPER = 657  # A4 between margins of 18 mm, in pixels of CSS
+PAGES = [page for part in pdf.parts() for page in part.pages]
+CHAPTERS = {path.stem: path for path in notebooks.in_order()}
+PRINTED = ["kl_divergence", "elbo"]  # two chapters that refer to each other
+
+# What an article shows on paper that ends right of it, or is cut by a box around it.
+CUT = """paper => {
+    const cut = [];
+    const article = document.querySelector("article.bd-article");
+    const boxes = [];
+    const walk = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const node = walk.currentNode;
+        if (!node.data.trim() || node.parentElement.closest("mjx-container, svg")) continue;
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        for (const box of range.getClientRects())
+            if (box.width > 1) boxes.push([node.data.trim().slice(0, 60), box, node.parentElement]);
+    }
+    for (const node of article.querySelectorAll("mjx-container > svg, img, svg.drawing"))
+        boxes.push([node.tagName, node.getBoundingClientRect(), node.parentElement]);
+    const holders = new Map();
+    const holds = (element) => {  // the boxes that cut or scroll what is inside
+        if (!element || element === article) return [];
+        if (!holders.has(element)) {
+            const own = getComputedStyle(element).overflowX === "visible" ? [] : [element];
+            holders.set(element, [...own, ...holds(element.parentElement)]);
+        }
+        return holders.get(element);
+    };
+    for (const [text, box, parent] of boxes) {
+        const around = holds(parent).map((each) => each.getBoundingClientRect().right);
+        if (box.width && box.right > Math.min(paper, ...around) + 1) cut.push(text);
+    }
+    return cut;
+}"""
+
+HEIGHTS = "all => all.map(each => each.getBoundingClientRect().height)"
+
+
+def address(html, page):
+    return (html / f"{page}.html").as_uri()
+
+
+def on_paper(page, html, name, width=PAPER):
+    """Open a page as it is printed, when its formulas are set."""
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.emulate_media(media="print")
+    page.goto(address(html, name))
+    page.evaluate("window.MathJax?.startup.promise")
+    return page
+
+
+def of(name):
+    """Return the page of a name."""
+    return next(page for page in PAGES if pdf.name_of(page) == name)
+
+
+def squeezed(text):
+    """Return a text without white space."""
+    return re.sub(r"\s+", "", text)
+
+
+# One page ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paper(browser, html):
+    """Of each page as it is printed: what is cut, and how high each formula and each fold is."""
+    tab, found = browser.new_page(), {}
+    for name in PAGES:
+        on_paper(tab, html, name)
+        found[name] = {"cut": tab.evaluate(CUT, PAPER), **{
+            kind: tab.locator(selector).evaluate_all(HEIGHTS) for kind, selector in [
+                ("formulas", "article .math.notranslate mjx-container > svg"),
+                ("folds", "article details:not([open]) > summary + *")]}}
+    tab.close()
+    return found
+
+
+def test_nothing_is_cut_at_the_right_edge(paper):
+    assert {name: found["cut"] for name, found in paper.items() if found["cut"]} == {}
+
+
+def test_each_formula_has_a_place_on_paper(paper, html):
+    """Those of folds too."""
+    written = {}
+    for name in paper:
+        source = (html / f"{name}.html").read_text(encoding="utf-8")
+        written[name] = len(re.findall('class="math notranslate', source))
+    assert {name: sum(map(bool, found["formulas"])) for name, found in paper.items()} == written
+    assert sum(written.values()) > 3000
+
+
+def test_all_folds_are_open(paper):
+    folds = [height for found in paper.values() for height in found["folds"]]
+    assert len(folds) > 100
+    assert min(folds) > 0
+
+
+def test_code_wraps_on_narrow_paper(page, html):
+    narrow = 380
+    cells = page.locator("article .cell_input pre")
+    on_paper(page, html, of("elbo"))
+    wide = sum(cells.evaluate_all(HEIGHTS))
+    on_paper(page, html, of("elbo"), narrow)
+    assert sum(cells.evaluate_all(HEIGHTS)) > 1.1 * wide  # lines have become two
+    assert page.evaluate(CUT, narrow) == []
+
+
+def test_solutions_are_printed_at_their_exercises(page, html):
+    on_paper(page, html, of("elbo"))
+    solutions = page.locator("section[id^=exercise] :is(details.solution, .tag_solution pre)")
+    tops = solutions.evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect().top"
+        "                       - each.closest('section').getBoundingClientRect().top)")
+    assert len(tops) > 5
+    assert min(tops) > 0
+
+
+def test_what_is_for_the_screen_is_not_printed(page, html):
+    on_paper(page, html, of("elbo"))
+    for name in [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", "button",
+                 ".headerlink", ".prev-next-footer", ".page-head ul", "#jb-print-docs-body"]:
+        shown = page.locator(name).evaluate_all(
+            "all => all.filter(each => each.checkVisibility()).length")
+        assert shown == 0, name
+    assert page.locator("article h1").is_visible()
+
+
+def test_the_still_picture_is_printed_in_place_of_a_live_figure(page, html):
+    page.goto(address(html, of("elbo")))
+    page.locator("[data-live].started .live-box").first.wait_for(state="attached")
+    page.emulate_media(media="print")
+    figure = page.locator("[data-live=elbo_bar]")
+    assert not figure.locator(".live-box").is_visible()
+    assert figure.locator("svg.drawing").is_visible()
+
+
+def test_a_dark_page_is_printed_in_the_light_colours(page, html):
+    page.emulate_media(color_scheme="dark")
+    page.goto(address(html, of("elbo")))
+    page.evaluate("""() => {
+        document.documentElement.dataset.theme = "dark";
+        window.seen = [];
+        addEventListener("beforeprint", () => seen.push(document.documentElement.dataset.theme));
+    }""")
+    page.pdf()
+    assert page.evaluate("seen") == ["light"]
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+# The book ---------------------------------------------------------------------------------------
+
+
+def made(html, place, *options):
+    """Write a PDF as `make pdf` does."""
+    subprocess.run([sys.executable, str(notebooks.ROOT / "book/pdf.py"), "--html", str(html),
+                    "--output", str(place), *options], check=True, capture_output=True, text=True)
+    return pypdf.PdfReader(place)
+
+
+@pytest.fixture(scope="module")
+def book(browser, html, tmp_path_factory):
+    """Two chapters as a PDF, with solutions, and the text of its pages."""
+    reader = made(html, tmp_path_factory.mktemp("pdf") / "book.pdf", *PRINTED)
+    return reader, [page.extract_text() for page in reader.pages]
+
+
+@pytest.fixture(scope="module")
+def exercises_alone(browser, html, tmp_path_factory):
+    """The text of one chapter as a PDF, without solutions."""
+    place = tmp_path_factory.mktemp("pdf") / "book.pdf"
+    return "\n".join(page.extract_text() for page in
+                     made(html, place, "elbo", "--solutions", "no").pages)
+
+
+def outline_of(reader):
+    """Return (depth, title, page) of each line of the outline."""
+    def lines(items, depth):
+        for item in items:
+            if isinstance(item, list):
+                yield from lines(item, depth + 1)
+            else:
+                yield depth, item.title, reader.get_destination_page_number(item)
+    return list(lines(reader.outline, 0))
+
+
+def test_the_outline_leads_to_each_heading(book, html):
+    reader, texts = book
+    lines = outline_of(reader)
+    for depth, title, page in lines:
+        if depth > 0:
+            assert squeezed(title) in squeezed(texts[page]), title
+    source = (html / f"{of('elbo')}.html").read_text(encoding="utf-8")
+    headings = BeautifulSoup(source, "html.parser").select("article :is(h1, h2, h3)")
+    first = next(i for i, line in enumerate(lines) if line[1].startswith("4. "))
+    found = [(depth, title) for depth, title, _ in lines[first:first + len(headings)]]
+    assert found == [(int(tag.name[1]), " ".join(tag.get_text().removesuffix("#").split()))
+                     for tag in headings]
+
+
+def test_the_contents_have_the_numbers_of_the_pages(book):
+    reader, texts = book
+    listed = squeezed(texts[1])
+    sections = [line for line in outline_of(reader) if line[0] == 2
+                and not line[1].startswith("Exercise")]
+    assert len(sections) > 15
+    for _, title, page in sections:
+        assert f"{squeezed(title)}{page + 1}" in listed
+
+
+def test_pages_are_numbered_and_have_the_title_of_their_chapter(book):
+    _, texts = book
+    for number, text in enumerate(texts[2:], 3):
+        lines = [line.strip() for line in text.splitlines()]
+        assert str(number) in lines
+        assert any(line.startswith(("3. ", "4. ", "Solutions")) for line in lines)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_all_code_is_printed(book, name):
+    text = squeezed("\n".join(book[1]))
+    lines = [line for cell in notebooks.code_cells(CHAPTERS[name])
+             for line in cell.source.splitlines()]
+    assert [line for line in lines if squeezed(line) not in text] == []
+
+
+def test_solutions_stand_at_the_end(book):
+    reader, texts = book
+    start = next(page for _, title, page in outline_of(reader) if title == "Solutions")
+    assert "# Solution" not in "".join(texts[:start])
+    cells = [cell for name in PRINTED for cell in notebooks.tagged(CHAPTERS[name], "solution")
+             if cell.cell_type == "code"]
+    assert "\n".join(texts[start:]).count("# Solution") == len(cells)
+    named = re.findall(r"The solution is on page (\d+)", " ".join("\n".join(texts[:start]).split()))
+    answers = [page for _, title, page in outline_of(reader)[:] if page >= start
+               and title.startswith("Exercise")]
+    assert [int(number) - 1 for number in named] == answers
+
+
+def test_solutions_are_left_out(exercises_alone):
+    assert "# Solution" not in exercises_alone
+    assert "The solution is on page" not in exercises_alone
+    assert "Exercise 1" in exercises_alone
+    solution = next(cell for cell in notebooks.tagged(CHAPTERS["elbo"], "solution")
+                    if cell.cell_type == "code")
+    code = [line for line in solution.source.splitlines() if "def " in line or "return" in line]
+    stubs = "\n".join(cell.source for cell in notebooks.tagged(CHAPTERS["elbo"], "exercise"))
+    told = [line for line in code if line not in stubs]
+    assert told
+    for line in told:
+        assert squeezed(line) not in squeezed(exercises_alone)
+
+
+def test_links_inside_the_book_lead_inside_the_pdf(book):
+    reader, _ = book
+    places, inside = set(reader.named_destinations), 0
+    for page in reader.pages:
+        for link in page.get("/Annots", []):
+            link = link.get_object()
+            action = link.get("/A", {}).get("/URI", "")
+            assert not action.startswith("file:"), action
+            if "/Dest" in link:
+                inside += 1
+                assert str(link["/Dest"]) in places
+    assert inside > 100
+
+
+def test_ids_are_those_of_one_element(html):
+    text, _ = pdf.assemble(html, PRINTED)
+    ids = [tag["id"] for tag in BeautifulSoup(text, "html.parser").find_all(id=True)]
+    assert sorted({each for each in ids if ids.count(each) > 1}) == []
+
+
+# What may be missing ----------------------------------------------------------------------------
+
+
+def test_an_unknown_page_is_named(html):
+    with pytest.raises(ValueError, match=r"pages must be of index, .*, got elbow"):
+        pdf.assemble(html, ["elbow"])
+
+
+@pytest.mark.parametrize(("found", "folder", "said"), [
+    (None, True, "apt install chromium"), ("chromium", False, "run `make book` first")])
+def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys, found, folder, said):
+    if folder:
+        (tmp_path / "index.html").touch()
+    monkeypatch.setattr(pdf, "chromium", lambda: found)
+    monkeypatch.setattr(sys, "argv", ["pdf.py", "--html", str(tmp_path)])
+    assert pdf.main() == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
