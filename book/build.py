@@ -25,6 +25,7 @@ from jupyter_cache.base import JupyterCacheAbstract
 
 import checks
 import dependencies
+import devices
 import inline_figures
 import notebooks
 import pages
@@ -36,9 +37,10 @@ ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions", "book/chapter_map.py",
-                "book/checks.py", "book/dependencies.py", "book/identities.py", "book/live",
-                "book/notebooks.py", "book/reading.py"]
-PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline"]
+                "book/checks.py", "book/dependencies.py", "book/devices.py", "book/identities.py",
+                "book/live", "book/notebooks.py", "book/reading.py", "book/templates",
+                "book/tex_text.py"]
+PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline", "pylatexenc"]
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -72,7 +74,12 @@ def fingerprints(chapters: Iterable[Path]) -> dict[Path, str]:
     counting = {name: os.environ.get(name) for name in VARIABLES} | settings(Path())
     counting["figures"] = inline_figures.CONFIGURATION
     counting["recorder"] = sum_of(["book/checks.py"])
-    return {each: dependencies.fingerprint(each, package, counting) for each in chapters}
+
+    def counting_for(chapter: Path) -> dict[str, str | None]:
+        device = devices.device_of(package.distributions(chapter))
+        return counting if device == devices.CPU else counting | {"device": device}
+
+    return {each: dependencies.fingerprint(each, package, counting_for(each)) for each in chapters}
 
 
 def forget_stale(cache: JupyterCacheAbstract, record: Path, now: Mapping[Path, str]) -> list[Path]:

@@ -1,11 +1,12 @@
 """Say below the title of a chapter what is known of it, and offer its notebook.
 
 Each is shown only if it is known. The minutes are those that the chapter states. The budget, the
-versions and the date are those of the stored outputs: the build executes a chapter again when one
-of them changes (`build.py`), so a chapter that Jupyter Book took from its cache or executed has the
-versions of today. The data set is what the outputs print. The links to Colab, to the source and to
-a new issue need the address of the repository: `url`, and `branch`, in `repository` of
-`_config.yml`. (Sphinx does not know whether it is set: Jupyter Book has an address of its own.)
+device, the versions and the date are those of the stored outputs: the build executes a chapter
+again when one of them changes (`build.py`), so a chapter that Jupyter Book took from its cache or
+executed has the versions, and the device, of today. The data set is what the outputs print. The
+links to Colab, to the source and to a new issue need the address of the repository: `url`, and
+`branch`, in `repository` of `_config.yml`. (Sphinx does not know whether it is set: Jupyter Book
+has an address of its own.)
 """
 
 import os
@@ -26,6 +27,7 @@ from sphinx.application import Sphinx
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # book/
 import dependencies
+import devices
 import notebooks
 import reading
 
@@ -84,6 +86,7 @@ def facts(chapter: Path, printed: str, executed: float | None) -> dict[str, str]
         found["Data"] = data
     if executed is not None:
         day = datetime.fromtimestamp(executed)
+        found["Device"] = devices.device_of(PACKAGE.distributions(chapter))
         found["Versions"] = versions(chapter)
         found["Executed"] = f"{day.day} {day:%B %Y}"
     return found
