@@ -1,7 +1,8 @@
 """The random numbers of the pages: what their scripts draw, drawn in Python, number for number.
 
-A small generator that is as short in JavaScript: sfc32 of Chris Doty-Humphrey (PractRand), 128 bits
-of state. Tests and still pictures need what a page starts with.
+A small generator that is as short in JavaScript, where it is `liveFigures.random` of
+static/live/common.js: sfc32 of Chris Doty-Humphrey (PractRand), 128 bits of state. Tests and still
+pictures need what a page starts with.
 """
 
 import math

@@ -12,6 +12,7 @@ gains little. The cards say how long each took.
     unet-simple, unet-elbo    U-Nets of grey digits and their labels, one for each loss of
                               unet_torch.fit; both losses are measured
     vae-grey                  a convolutional VAE of grey digits with 16 latents: −ELBO
+    vae-plane                 a dense VAE of grey digits with two latents, which a page decodes
     classifier                the share of test digits that it tells wrong
     flow-8-0.22, flow-8-0.27, flow-16-0.27
                               flows for φ⁴ at L and κ, on configurations of cluster Monte Carlo:
@@ -65,6 +66,7 @@ MODELS = {
     "unet-elbo": ("unet", {"loss": "elbo"}, 12),
     "vae-1": ("iwae", {"num_importance_samples": 1}, 400),
     "vae-grey": ("vae", {}, 10),
+    "vae-plane": ("plane", {}, 24),
     "classifier": ("classifier", {}, 6),
     "flow-16-0.27": ("flow", {"size": 16, "kappa": 0.27, "lam": 0.022, "channels": 24}, 4),
     "flow-8-0.27": ("flow", {"size": 8, "kappa": 0.27, "lam": 0.022, "channels": 12}, 2),
@@ -74,12 +76,13 @@ MODELS = {
     "lattice-free-27": ("lattice", {"odd": False, "kappa": 0.27}, 24),
     "lattice-odd-22": ("lattice", {"odd": True, "kappa": 0.22}, 24),
 }
-DIGITS = ("iwae", "unet", "vae", "classifier")  # kinds that need them
+DIGITS = ("iwae", "unet", "vae", "plane", "classifier")  # kinds that need them
 SETTINGS = {
     "iwae": {"batch_size": 100, "recipe": "warm-up", "learning_rate": 2e-3, "seed": 0},
     "unet": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 2e-3, "drop_labels": 0.1,
              "seed": 0},
     "vae": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
+    "plane": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 3e-3, "seed": 0},
     "classifier": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0},
     "flow": {"batch_size": 32, "recipe": "warm-up", "learning_rate": 3e-2, "seed": 0},
     "masked": {"batch_size": 128, "recipe": "warm-up", "learning_rate": 4e-3, "seed": 0,
@@ -170,6 +173,9 @@ def of_digits(kind: str, own: dict) -> tuple:
         fit, data, measure = iwae_torch.fit, (images,), measure_bounds
     elif kind == "vae":
         model = vae_torch.ConvVAE(latent_dim=16)
+        fit, data, measure = vae_torch.fit, (images,), measure_elbo
+    elif kind == "plane":
+        model = vae_torch.MLPVAE(latent_dim=2, hidden_dim=200, likelihood="bernoulli")
         fit, data, measure = vae_torch.fit, (images,), measure_elbo
     elif kind == "unet":
         model = unet_torch.UNet()

@@ -95,14 +95,15 @@ def load_scripts(app: Sphinx, pagename: str, templatename: str, context: Mapping
     names = dict.fromkeys(box["name"] for box in doctree.findall(LiveFigure)) if doctree else {}
     if not names:
         return
-    app.builder.add_css_file("live/live.css", priority=800)
+    for style in ("live", "heights"):
+        app.builder.add_css_file(f"live/{style}.css", priority=800)
     scripts = ["common"]
     for name in names:
         scripts += [f"{name}_data"] if (BOOK / "live" / f"{name}.py").exists() else []
         scripts += [f"{name}_model"] if (SCRIPTS / f"{name}_model.js").exists() else []
         scripts.append(name)
     for script in scripts:
-        app.builder.add_js_file(f"live/{script}.js", loading_method="defer", priority=800)
+        app.builder.add_js_file(f"live/{script}.js", defer="defer", priority=800)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -49,6 +49,16 @@ def test_each_drawing_has_a_script_and_each_script_a_drawing():
     assert drawings == scripts == set(live_stills.pages_by_figure())
 
 
+def test_a_drawing_of_a_figure_on_a_canvas_is_left_alone():
+    drawn, figures = live_stills.drawn_in_pages(), live_stills.pages_by_figure()
+    for name in figures:
+        module = live_figures.BOOK / "live" / f"{name}.py"
+        text = module.read_text(encoding="utf-8") if module.exists() else ""
+        on_canvas = "canvas(" in (live_figures.SCRIPTS / f"{name}.js").read_text(encoding="utf-8")
+        assert (name in drawn) != ("def still(" in text)
+        assert not (on_canvas and name in drawn), f"{module.name} must have a function still()"
+
+
 @pytest.mark.parametrize("script", sorted(live_figures.SCRIPTS.glob("*.js")), ids=lambda x: x.stem)
 def test_a_script_is_short_and_names_no_other_host(script):
     lines = script.read_text(encoding="utf-8").splitlines()

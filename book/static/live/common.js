@@ -157,6 +157,7 @@ window.liveFigures = (() => {
         figure.classList.add("started");
       } catch (error) {
         box.remove();
+        figure.classList.add("failed");
         console.error(`live figure ${figure.dataset.live}:`, error);
       }
     });

@@ -111,7 +111,6 @@ liveFigures.define("ising_page", (box, data) => {
     write(34, y(bottom) + 4, "end", live.number(bottom, 1));
     return 136;
   });
-  live.set(curve.picture, { class: "" }); // a part of the picture only
 
   // Samples of a trained network at three temperatures, with their mean energy.
   let sample = 0;

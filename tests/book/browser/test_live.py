@@ -15,7 +15,7 @@ from genmodels.exact import gaussian
 from genmodels.exact.linear_gaussian import LinearGaussian
 
 PAGES = live_stills.pages_by_figure()
-OURS = ["elbo_bar", "two_gaussians"]
+OURS = live_stills.drawn_in_pages()
 
 
 def address(html, name):
@@ -309,6 +309,42 @@ def test_thirty_frames_a_second(page, html, name, record_property):
     record_property("milliseconds_a_drawing", median(costs))
     print(f"{name}: {frames:.0f} frames a second, {median(costs):.1f} ms a drawing")
     assert median(costs) < 1000 / 30
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_moves_when_a_figure_starts(browser, html, name, width):
+    """The figure in sight, its script late: the page keeps its place, and nothing is shifted."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.add_init_script("""
+      window.shifts = [];
+      const watch = (list) => list.getEntries().forEach(({ value }) => window.shifts.push(value));
+      new PerformanceObserver(watch).observe({ type: "layout-shift" });
+    """)
+    page.route("**/tex-svg-full.js*", lambda route: route.abort())  # formulas move a page, too
+    late = []
+    page.route(f"**/live/{name}.js*", lambda route: late.append(route))
+    page.goto(address(html, name), wait_until="commit")
+    figure = page.locator(f"[data-live={name}]")
+    figure.wait_for(state="attached")
+    page.wait_for_timeout(500)
+    figure.evaluate("it => it.scrollIntoView({ behavior: 'instant', block: 'center' })")
+    page.wait_for_timeout(500)
+    before = figure.bounding_box()
+    assert figure.locator(".drawing").is_visible() and late
+    page.evaluate("window.shifts.length = 0")
+    late[0].continue_()
+    page.locator(f"[data-live={name}].started").wait_for(state="attached")
+    page.wait_for_timeout(500)
+    after, box = figure.bounding_box(), figure.locator(".live-box").bounding_box()
+    shifts = page.evaluate("window.shifts")
+    context.close()
+    print(f"{name}, {width} pixels: shift {sum(shifts):.4f}, {after['height']:.0f} pixels high, "
+          f"of which {box['height']:.0f} are used")
+    assert after["height"] == before["height"], "run `python book/live_stills.py`"
+    assert sum(shifts) < 1e-3
+    assert after["height"] - box["height"] < 60  # not much more than it needs
 
 
 def test_scripts_are_loaded_where_a_figure_is_and_nowhere_else(html):
