@@ -6,6 +6,7 @@ the icons that the pages and the theme's scripts name. Source maps, the texts of
 languages, and the search by Sphinx are removed; scripts no longer report what they do.
 """
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -26,12 +27,14 @@ SHEET = Path("_static", "styles", "pydata-sphinx-theme.css")
 ICONS = "icons.woff"
 UNUSED = ["_static/locales", "_static/vendor", "_static/scripts/fontawesome.js",
           "_static/scripts/fontawesome.js.LICENSE.txt", "_static/searchtools.js",
-          "_static/language_data.js", "_static/webpack-macros.html",
-          "_static/sbt-webpack-macros.html", "_static/images"]
+          "_static/language_data.js", "searchindex.js", "_static/webpack-macros.html",
+          "_static/sbt-webpack-macros.html"]
 ICONS_SCRIPT = re.compile(r"<script[^>]*fontawesome\.js[^>]*></script>")
 NAMED = re.compile(r"\bfa-([a-z0-9-]+)")
 RULE = re.compile(r"((?:\.fa-[a-z0-9-]+:before,?)+)\{content:(\"[^\"]+\")\}")
 FACE = re.compile(r"@font-face\{[^}]*Font Awesome[^}]*\}")
+SOURCE_MAP = re.compile(r"/\*# sourceMappingURL=.*?\*/|\n?//# sourceMappingURL=\S+")
+REPORT = re.compile(r"\bconsole\.log\((?!\))")
 SOLID = ('@font-face{font-display:block;font-family:"Font Awesome 6 Free";font-style:normal;'
          f'font-weight:900;src:url(../{ICONS}) format("woff")}}')
 
@@ -49,7 +52,6 @@ def shortened(css: str, used: set[str]) -> tuple[str, set[int]]:
         return f'{chosen}{{content:{rule[2]}}}' if names else ""
 
     css = RULE.sub(kept, css)
-    css = re.sub(r"/\*# sourceMappingURL=.*?\*/", "", css)
     first = FACE.search(css)
     if first:
         css = css[:first.start()] + SOLID + FACE.sub("", css[first.start():])
@@ -59,6 +61,7 @@ def shortened(css: str, used: set[str]) -> tuple[str, set[int]]:
 
 def write_font(characters: set[int], path: Path) -> None:
     """Write the theme's icons for some characters as a font."""
+    logging.getLogger("fontTools.subset").setLevel(logging.WARNING)
     font = TTFont(FONT)
     options = subset.Options(flavor="woff", hinting=False, desubroutinize=True)
     cut = subset.Subsetter(options)
@@ -89,12 +92,13 @@ def lighten(outdir: Path) -> None:
             path.unlink(missing_ok=True)
     for path in outdir.rglob("*.map"):
         path.unlink()
-    for path in (outdir / "_static").rglob("*.js"):
+    for path in [*outdir.rglob("_static/**/*.css"), *outdir.rglob("_static/**/*.js")]:
         text = path.read_text(encoding="utf-8")
-        quiet = re.sub(r"\n//# sourceMappingURL=\S+", "", text)
-        quiet = re.sub(r"\bconsole\.log\((?!\))", "void(", quiet)
-        if quiet != text:
-            path.write_text(quiet, encoding="utf-8")
+        new = SOURCE_MAP.sub("", text)
+        if path.suffix == ".js":
+            new = REPORT.sub("void(", new)
+        if new != text:
+            path.write_text(new, encoding="utf-8")
 
 
 # In Sphinx ---------------------------------------------------------------------------------------

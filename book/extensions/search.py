@@ -86,10 +86,10 @@ def places(doctree: nodes.document) -> list[Place]:
     """Return what can be found in a page, in its order."""
     found = []
     for section in doctree.findall(nodes.section):
-        title = section.next_node(nodes.title)
-        first = section.parent is doctree
-        found.append(Place("section", text_of(*title.children), "" if first else section["ids"][0],
-                           text_of(*section.children), code_of(section)))
+        title, *content = section.children
+        anchor = "" if section.parent is doctree else section["ids"][0]
+        found.append(Place("section", text_of(*title.children), anchor, text_of(*content),
+                           code_of(section)))
     for equation in doctree.findall(nodes.math_block):
         if label := equation.get("label"):
             found.append(Place("equation", f"Equation ({label})",

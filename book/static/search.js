@@ -49,7 +49,8 @@ function score(place, pageTitle, wanted, phrase) {
     sum += (inTitle ? 20 : 0) + 2 * Math.min(count, 5) + (inCode ? 1 : 0)
       + (whole(term).test(`${title} ${text}`) ? 5 : 0);
   }
-  if (title === phrase || title === `equation (${phrase})` || title.endsWith(`.${phrase}`)) sum += 100;
+  const named = title === phrase || title === `equation (${phrase})` || title.endsWith(`.${phrase}`);
+  if (named) sum += place.kind === "section" ? 100 : 150; // where it is defined comes first
   else if (whole(phrase).test(title)) sum += 40;
   if (whole(phrase).test(text)) sum += 15;
   // A place that only its page's title fits says nothing of its own.

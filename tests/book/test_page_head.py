@@ -51,14 +51,15 @@ def test_versions_are_those_that_a_chapter_uses(monkeypatch):
     assert "Keras" not in page_head.versions(ELBO)
 
 
-def test_what_was_executed_has_its_budget_and_its_date():
+def test_what_was_executed_has_its_budget_its_device_and_its_date(monkeypatch):
+    monkeypatch.setattr(page_head.devices, "device_of", lambda used: "CPU")
     when = datetime(2026, 3, 5, 12).timestamp()
     head = head_of("chapters/vae/vae_keras", LOADED, executed={"succeeded": True, "mtime": when})
     assert facts_in(head) == {
         "Reading": f"{reading.stated_minutes(KERAS)} minutes",
         "Budget": os.environ.get("GENMODELS_BUDGET") or "laptop",
         "Data": "bundled MNIST subset, 4,000 training and 1,000 test digits",
-        "Versions": page_head.versions(KERAS), "Executed": "5 March 2026"}
+        "Device": "CPU", "Versions": page_head.versions(KERAS), "Executed": "5 March 2026"}
 
 
 @pytest.mark.parametrize("executed", [None, {"succeeded": False, "mtime": 1.0}])
