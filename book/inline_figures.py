@@ -1,7 +1,7 @@
-"""In which formats the chapters draw: each figure as SVG, and as PNG with two pixels for each point.
+"""In which formats the chapters draw: each figure as SVG, and as PNG at twice the density.
 
-The notebooks know nothing of it. The kernel reads these settings from the profile in the folder that
-`IPYTHONDIR` names; which of the two formats a page shows is decided when the page is made
+The notebooks know nothing of it. The kernel reads these settings from the profile in the folder
+that `IPYTHONDIR` names; which of the two formats a page shows is decided when the page is made
 (`extensions/plots.py`). Two executions of one chapter draw the same bytes.
 """
 

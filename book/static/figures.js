@@ -3,14 +3,15 @@
 document.addEventListener("DOMContentLoaded", () => {
   const observer = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      if (target.scrollWidth > target.clientWidth) {
-        target.tabIndex = 0;
-        target.setAttribute("role", "group");
-        target.setAttribute("aria-label", "Figure that scrolls sideways");
+      const box = target.closest(".picture");
+      if (box.scrollWidth > box.clientWidth) {
+        box.tabIndex = 0;
+        box.setAttribute("role", "group");
+        box.setAttribute("aria-label", "Figure that scrolls sideways");
       } else {
-        for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
+        for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
       }
     }
   });
-  for (const box of document.querySelectorAll(".picture")) observer.observe(box);
+  for (const each of document.querySelectorAll(".picture, .picture > *")) observer.observe(each);
 });

@@ -64,7 +64,8 @@ def test_figures_and_settings_do_not_depend_on_the_environment(tmp_path):
 def test_a_figure_is_drawn_as_svg_and_at_twice_the_density_twice_alike(tmp_path):
     variables = build.environment(tmp_path)
     inline_figures.write(Path(variables["IPYTHONDIR"]))
-    source = "import matplotlib.pyplot as plt\nplt.figure(figsize=(3, 2), dpi=100)\nplt.plot([1, 2]);"
+    source = ("import matplotlib.pyplot as plt\n"
+              "plt.figure(figsize=(3, 2), dpi=100)\nplt.plot([1, 2]);")
     first, second = (json.loads(execute(source, variables, tmp_path)) for _ in range(2))
     drawn, again = ([output["data"] for output in each["cells"][0]["outputs"]
                      if "image/png" in output["data"]] for each in (first, second))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 
 def figure(draw, *, width: float = 6.5, file_format: str = "svg", dpi: float = 100):
-    """Return a file with one pair of axes on which `draw` has drawn, as the chapters' kernel does."""
+    """Return a file with one pair of axes on which `draw` has drawn."""
     shown = Figure(figsize=(width, 3.4), dpi=dpi, facecolor="white")
     draw(shown.subplots())
     file = io.BytesIO()
