@@ -99,7 +99,7 @@ def still() -> str:
             'style="color: black; background: white">\n'
             '<g transform="translate(4 5)">\n'
             f'<path d="{lines}" stroke="currentColor" stroke-opacity="0.3" fill="none"/>\n'
-            '<g font-family="sans-serif" font-size="12" font-weight="bold" text-anchor="middle">\n'
+            '<g font-family="sans-serif" font-size="13" font-weight="bold" text-anchor="middle">\n'
             f'{newline.join(marks)}\n</g>\n'
             f'<rect width="{SIZE}" height="{SIZE}" fill="none" stroke="currentColor" '
             'stroke-opacity="0.4"/>\n'

@@ -155,6 +155,7 @@ def test_the_weights_of_the_package_fit_and_have_a_full_card(name):
     assert all(card[key] not in (None, "", {}) for key in CARD)
     models = {"BinaryVAE": iwae_torch.BinaryVAE, "UNet": unet_torch.UNet,
               "ConvVAE": lambda: vae_torch.ConvVAE(latent_dim=16),
+              "MLPVAE": lambda: vae_torch.MLPVAE(**card["description"]),
               "Classifier": classifier_torch.Classifier,
               "LatticeDenoiser": lambda: lattice_torch.LatticeDenoiser(**card["description"]),
               "MaskedSpins": lambda: masked_torch.MaskedSpins(num_labels=3),
