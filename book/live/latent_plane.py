@@ -81,7 +81,7 @@ def still() -> str:
     given = data()
     marks = []
     for digit, (colour, means) in enumerate(zip(given["colours"], given["means"])):
-        mixed = f"fill: color-mix(in srgb, {colour} 70%, currentColor)"  # as in the page
+        mixed = f"fill: color-mix(in srgb, {colour} 65%, currentColor)"  # as in the page
         marks.append(f'<g fill="{colour}" style="{mixed}">')
         marks += [f'<text x="{x:.1f}" y="{y + 4:.1f}">{digit}</text>'
                   for x, y in SIZE / 2 + np.array(means) * [1, -1] * SIZE / (2 * EDGE)]

@@ -36,7 +36,7 @@ liveFigures.define("latent_plane", (box, data) => {
 
   // Test digits: each is written as its class, in the colour of the class, which is mixed with that
   // of the page's text so that it can be read on a light page and on a dark one.
-  const colours = (ink) => data.colours.map((colour) => `color-mix(in srgb, ${colour} 70%, ${ink})`);
+  const colours = (ink) => data.colours.map((colour) => `color-mix(in srgb, ${colour} 65%, ${ink})`);
   live.canvas(plane, "Test digits in the latent plane, each written as its class.", (width) => width,
     (context, size, _, ink) => {
       const place = (h) => size / 2 * (1 + h / edge);

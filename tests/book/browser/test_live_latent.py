@@ -52,12 +52,15 @@ def test_pixels_are_those_of_the_package(figure):
 def test_the_picture_shows_the_pixels_of_where_the_point_is(page, figure):
     for h in ([0.0, 0.0], [1.23, -0.4], [-latent_plane.EDGE, latent_plane.EDGE]):
         for label, value in zip(("h₁", "h₂"), h):
-            figure.get_by_label(label, exact=True).fill(str(value))
+            figure.get_by_label(label, exact=True).fill(f"{value:g}")
         found = state(page, figure)
         assert found["h"] == h
         assert np.max(np.abs(found["pixels"] - decoded([h])[0])) < TOLERANCE
         shown = figure.locator("canvas").nth(1).evaluate("""canvas => {
-          const side = canvas.width, context = canvas.getContext("2d"), grey = [];
+          const side = canvas.width, grey = [], copy = document.createElement("canvas");
+          Object.assign(copy, { width: side, height: side });
+          const context = copy.getContext("2d", { willReadFrequently: true });
+          context.drawImage(canvas, 0, 0);
           for (let i = 0; i < 784; i += 1) {
             const x = (i % 28 + 0.5) / 28 * side, y = (Math.floor(i / 28) + 0.5) / 28 * side;
             grey.push(context.getImageData(x, y, 1, 1).data[0]);
@@ -100,7 +103,8 @@ def test_each_class_has_a_colour_of_its_own_that_can_be_read(page, figure, schem
     page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme",
                            arg=scheme)
     painted = figure.locator(".live-box").evaluate("""box => {
-      const context = document.createElement("canvas").getContext("2d");
+      const canvas = document.createElement("canvas");
+      const context = canvas.getContext("2d", { willReadFrequently: true });
       const page = getComputedStyle(document.body).backgroundColor;
       return [page, ...box.liveState().colours].map((colour) => {
         context.fillStyle = colour;
@@ -135,7 +139,7 @@ def test_the_still_picture_is_what_the_page_starts_with(page, figure):
 
 
 def test_by_keyboard_and_its_values_are_announced(page, figure):
-    status = figure.get_by_role("status")
+    status = figure.locator('[role="status"]')
     plane = figure.get_by_role("group", name=re.compile("Latent plane"))
     plane.focus()
     before, scrolled = state(page, figure), page.evaluate("window.scrollY")
