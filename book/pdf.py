@@ -366,8 +366,9 @@ def outlined(writer: PdfWriter, outline: Iterable[Heading], places: Mapping[str,
         at = places[each.target]
         del above[each.level:]
         above += [above[-1] if above else None] * (each.level - len(above))
-        above.append(writer.add_outline_item(each.title, at.page, fit=Fit.xyz(at.left, at.top),
-                                             parent=above[-1] if above else None))
+        above.append(writer.add_outline_item(
+            title=each.title, page_number=at.page, parent=above[-1] if above else None,
+            fit=Fit.xyz(at.left, at.top)))
 
 
 def write(html: Path, place: Path, only: Sequence[str] = (), solutions: bool = True) -> int:
