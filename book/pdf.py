@@ -1,4 +1,4 @@
-"""Write the book as one PDF: the built pages as one document, printed by Chromium.
+"""Write the book as one PDF: the built pages, printed by Chromium and joined.
 
     python book/pdf.py                       _build/book.pdf, with the solutions at its end
     python book/pdf.py --solutions no        _build/book_without_solutions.pdf
@@ -6,8 +6,10 @@
 
 IDs are those of one page, so each gets the name of its page before it, and so do the links to it.
 How a page looks on paper is said in `static/print.css`, what the book has beside its pages (the
-title, the contents, the heads and numbers of pages) in `pdf.css`. On which page a heading stands is
-known only when the book has been printed; so it is printed twice, the second time with the numbers.
+title, the contents, the heads and numbers of pages) in `pdf.css`. One page of the book is printed
+at a time, numbered from where the last one ended: all in one document are more than Chromium
+prints. The contents are printed last, when it is known where each heading stands; a first print
+tells how many pages they take. Links from one page to another are made when all are joined.
 """
 
 import argparse
@@ -17,21 +19,24 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urldefrag, urljoin
 
 import yaml
 from bs4 import BeautifulSoup, SoupStrainer, Tag
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Error, sync_playwright
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import Destination, Fit
+from pypdf.generic import ArrayObject, Fit, NameObject, NullObject, NumberObject
 
 import notebooks
 
-__all__ = ["Heading", "Part", "assemble", "chromium", "main", "parts", "printed", "write"]
+__all__ = ["Document", "Heading", "Part", "assemble", "chromium", "main", "name_of", "parts",
+           "write"]
 
 STYLE = Path(__file__).with_name("pdf.css")
 HOME = "About this course"  # the heading of the home page is the title of the book
@@ -39,6 +44,7 @@ NO_CHROMIUM = ("`make pdf` prints with Chromium, which was not found: install it
                "Ubuntu `apt install chromium`), or name it: CHROMIUM=/path/to/chromium make pdf")
 REFERRING = ["for", "aria-labelledby", "aria-describedby", "headers"]  # attributes that hold IDs
 NUMBER = "000"  # as wide as a number of a page, before it is known
+ELSEWHERE = "http://book.invalid/#"  # an ID in another document, until they are joined
 
 
 @dataclass
@@ -70,6 +76,27 @@ class Sheet:
     @property
     def title(self) -> str:
         return self.headings[0].title
+
+
+@dataclass
+class Document:
+    """What is printed at once: its title ("" for the contents), and its HTML."""
+
+    title: str
+    body: str
+
+
+class Place(NamedTuple):
+    """A page, from 0, and a place on it."""
+
+    page: int
+    left: NumberObject
+    top: NumberObject
+
+
+def settings() -> dict[str, Any]:
+    """Return what `_config.yml` says."""
+    return yaml.safe_load((notebooks.ROOT / "_config.yml").read_text(encoding="utf-8"))
 
 
 def chromium() -> str | None:
@@ -129,13 +156,17 @@ def refer(article: Tag, page: str, html: Path, included: Iterable[str]) -> None:
 
 
 def headings_of(article: Tag) -> list[Heading]:
-    """Return the headings of a page, three levels of them."""
+    """Return the headings of a page, three levels of them, and give each the ID of its section.
+
+    A section may begin on the page before its heading, which is kept with the text below it.
+    """
     found = []
     for tag in article.find_all(["h1", "h2", "h3"]):
         for link in tag.find_all(class_="headerlink"):
             link.decompose()
-        holder = tag if tag.get("id") else tag.find_parent(id=True)
-        found.append(Heading(int(tag.name[1]), " ".join(tag.get_text().split()), holder["id"]))
+        if "id" not in tag.attrs:
+            tag["id"] = tag.find_parent(id=True).attrs.pop("id")
+        found.append(Heading(int(tag.name[1]), " ".join(tag.get_text().split()), tag["id"]))
     return found
 
 
@@ -148,13 +179,13 @@ def take_solutions(article: Tag, keep: bool) -> list[tuple[Heading, list[Tag]]]:
     """
     found: dict[str, tuple[Heading, list[Tag]]] = {}
     for tag in article.select("details.solution, .cell.tag_solution"):
-        exercise = tag.find_parent("section")
-        title = " ".join(exercise.find(["h2", "h3"]).get_text().split())
+        exercise = tag.find_parent("section").find(["h2", "h3"])
+        title = " ".join(exercise.get_text().split())
         heading = Heading(3, title, f"solution--{exercise['id']}")
         if keep and exercise["id"] not in found:
             place = BeautifulSoup(
-                f'<p class="solution-at"><a href="#{heading.target}">The solution is on page '
-                f'<span data-page-of="{heading.target}">{NUMBER}</span>.</a></p>', "html.parser")
+                f'<p class="solution-at"><a href="#{heading.target}">The solution is at the end of '
+                "the book.</a></p>", "html.parser")
             tag.insert_before(place.p)
         found.setdefault(exercise["id"], (heading, []))[1].append(tag.extract())
     return list(found.values())
@@ -172,10 +203,8 @@ def sheet(html: Path, page: str, included: Iterable[str], solutions: bool) -> Sh
     if article is None:
         raise ValueError(f"{page}.html must hold <article class=\"bd-article\">, got none")
     refer(article, page, html, included)
-    article["id"] = name_of(page)
     headings = headings_of(article)
-    # The heading of a page begins with it, so both are the same place.
-    headings[0] = Heading(1, headings[0].title, name_of(page))
+    article["id"] = headings[0].target = name_of(page)  # its heading is where it begins
     taken = take_solutions(article, solutions)
     if page == parts()[0].pages[0]:
         headings[0].title = HOME
@@ -207,30 +236,19 @@ def contents(headings: Iterable[Heading]) -> str:
             f"</nav>")
 
 
-def running_heads(sheets: Iterable[tuple[str, str]]) -> str:
-    """Return the style that puts the title of a chapter at the head of its pages."""
-    rules = []
-    for number, (name, title) in enumerate(sheets):
-        text = title.replace("\\", "\\\\").replace('"', '\\"')
-        rules.append(f'@page sheet-{number} {{ @top-left {{ content: "{text}"; }} }}\n'
-                     f'[id="{name}"] {{ page: sheet-{number}; }}')
-    return "\n".join(rules)
-
-
 def title_page() -> str:
     """Return the first page: the title, who wrote the book, its version and its licence."""
     cited = yaml.safe_load((notebooks.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    config = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text(encoding="utf-8"))
     day = cited["date-released"]
-    return (f'<header class="book-title"><p class="title">{escape(config["title"])}</p>'
-            f'<p>By {escape(config["author"])}</p>'
+    return (f'<header class="book-title"><p class="title">{escape(settings()["title"])}</p>'
+            f'<p>By {escape(settings()["author"])}</p>'
             f'<p>Version {escape(cited["version"])}, {day.day} {day:%B %Y}</p>'
             f"<p>Text and figures: CC BY 4.0. Code: MIT.</p></header>")
 
 
 def assemble(html: Path, only: Sequence[str] = (), solutions: bool = True
-             ) -> tuple[str, list[Heading]]:
-    """Return the document that is printed, and its outline.
+             ) -> tuple[list[Document], list[Heading]]:
+    """Return the documents that are printed, the contents first, and the outline of the book.
 
     Args:
         html: the folder of the built pages.
@@ -247,15 +265,14 @@ def assemble(html: Path, only: Sequence[str] = (), solutions: bool = True
     chosen = [Part(part.title, [page for page in part.pages
                                 if not only or name_of(page) in only]) for part in book]
     included = [page for part in chosen for page in part.pages]
-    outline, body, heads, answers = [], [], [], []
+    outline, documents, answers = [], [], []
     for part in chosen:
         for number, page in enumerate(part.pages):
             one = sheet(html, page, included, solutions)
             if part.title and number == 0:
                 outline.append(Heading(0, part.title, one.name))
             outline += one.headings
-            body.append(str(one.article))
-            heads.append((one.name, one.title))
+            documents.append(Document(one.title, str(one.article)))
             if solutions and one.solutions:
                 answers.append(one)
     if answers:
@@ -266,51 +283,92 @@ def assemble(html: Path, only: Sequence[str] = (), solutions: bool = True
             outline.append(Heading(1, one.title, target))
             outline += [Heading(2, each.title, each.target) for each, _ in one.solutions]
             solved = "".join(
-                f'<section id="{each.target}"><h3>{escape(each.title)}</h3>'
+                f'<section><h3 id="{each.target}">{escape(each.title)}</h3>'
                 f'{"".join(map(str, tags))}</section>' for each, tags in one.solutions)
-            texts.append(f'<section id="{target}"><h2>{escape(one.title)}</h2>{solved}</section>')
-        body.append('<article class="bd-article" id="solutions"><h1>Solutions</h1>'
-                    f'{"".join(texts)}</article>')
-        heads.append(("solutions", "Solutions"))
+            texts.append(f'<section><h2 id="{target}">{escape(one.title)}</h2>{solved}</section>')
+        documents.append(Document("Solutions", '<article class="bd-article" id="solutions">'
+                                               f'<h1>Solutions</h1>{"".join(texts)}</article>'))
     # The exercises stand in the contents once, with their chapter.
     listed = [each for each in outline if not each.target.startswith("solution--")]
-    title = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
-    # A link that nobody sees gives a heading a place in the PDF that the outline can lead to.
-    places = "".join(f'<a href="#{each.target}"></a>' for each in outline)
-    text = f"""<!DOCTYPE html>
+    documents.insert(0, Document("", title_page() + contents(listed)))
+    return documents, outline
+
+
+def source(document: Document, wanted: set[str], loaded: str, first: int) -> str:
+    """Return a document as HTML.
+
+    Args:
+        document: what it shows.
+        wanted: the IDs that something in the book leads to.
+        loaded: the styles and scripts.
+        first: the number of its first page.
+    """
+    own = set(re.findall(r' id="([^"]+)"', document.body))
+    body = re.sub(r' href="#([^"]+)"',
+                  lambda link: link[0] if link[1] in own else f' href="{ELSEWHERE}{link[1]}"',
+                  document.body)
+    # Chromium records where an ID is only if a link leads to it, though nobody sees the link.
+    places = "".join(f'<a href="#{each}"></a>' for each in sorted(own & wanted))
+    head = document.title.replace("\\", "\\\\").replace('"', '\\"')
+    return f"""<!DOCTYPE html>
 <html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
-<title>{escape(title)}</title>
-{loaded_by(html, included)}
+<title>{escape(document.title)}</title>
+{loaded}
 <style>{STYLE.read_text(encoding="utf-8")}
-{running_heads(heads)}</style></head>
-<body>{title_page()}{contents(listed)}<div hidden>{places}</div>
+@page {{ @top-left {{ content: "{head}"; }} }}
+html {{ counter-reset: page {first - 1}; }}</style></head>
+<body><div hidden>{places}</div>
 <main class="bd-main"><div class="bd-content"><div class="bd-article-container">
-{"".join(body)}
+{body}
 </div></div></main></body></html>"""
-    return text, outline
 
 
 # The PDF ----------------------------------------------------------------------------------------
 
 
-def printed(tab: Page, place: Path, tagged: bool) -> dict[str, tuple[int, Destination]]:
-    """Print a document, and return the page, from 0, and the place on it, that each ID is at.
-
-    Args:
-        tab: the document.
-        place: the file that is written.
-        tagged: whether it is written for screen readers too, which takes longer.
-    """
-    tab.pdf(path=place, prefer_css_page_size=True, print_background=True, tagged=tagged)
-    reader = PdfReader(place)
+def places_in(reader: PdfReader) -> dict[str, Place]:
+    """Return where in a PDF each ID is that something leads to."""
     number = {page.indirect_reference.idnum: i for i, page in enumerate(reader.pages)}
-    return {name.lstrip("/"): (number[each.page.idnum], each)
+    return {name.lstrip("/"): Place(number[each.page.idnum], each.left, each.top)
             for name, each in reader.named_destinations.items()}
 
 
-FILL = """pages => document.querySelectorAll("[data-page-of]").forEach(tag => {
-    tag.textContent = pages[tag.dataset.pageOf];
-})"""
+def lead(writer: PdfWriter, places: Mapping[str, Place]) -> None:
+    """Let each link inside the book lead to its place in the PDF."""
+    for page in writer.pages:
+        for reference in page.get("/Annots", []):
+            link = reference.get_object()
+            address = str(link.get("/A", {}).get("/URI", ""))
+            if address.startswith(ELSEWHERE):
+                name = address.removeprefix(ELSEWHERE)
+                del link[NameObject("/A")]
+            elif "/Dest" in link:
+                name = str(link["/Dest"]).lstrip("/")
+            else:
+                continue
+            if name in places:
+                at = places[name]
+                link[NameObject("/Dest")] = ArrayObject(
+                    [writer.pages[at.page].indirect_reference, NameObject("/XYZ"), at.left, at.top,
+                     NullObject()])
+
+
+def outlined(writer: PdfWriter, outline: Iterable[Heading], places: Mapping[str, Place]) -> None:
+    """Give the PDF its outline.
+
+    Raises:
+        RuntimeError: a heading has no place in the PDF.
+    """
+    above: list = []  # the last line of the outline at each level
+    for each in outline:
+        if each.target not in places:
+            raise RuntimeError(f"a heading must have a place in the PDF, {each.title!r} has none")
+        at = places[each.target]
+        del above[each.level:]
+        above += [above[-1] if above else None] * (each.level - len(above))
+        above.append(writer.add_outline_item(
+            title=each.title, page_number=at.page, parent=above[-1] if above else None,
+            fit=Fit.xyz(at.left, at.top)))
 
 
 def write(html: Path, place: Path, only: Sequence[str] = (), solutions: bool = True) -> int:
@@ -321,36 +379,45 @@ def write(html: Path, place: Path, only: Sequence[str] = (), solutions: bool = T
         place: the file that is written.
         only: names of pages; none for all.
         solutions: whether the solutions stand at the end.
-
-    Raises:
-        RuntimeError: a heading has no place in the PDF.
     """
-    text, outline = assemble(html, only, solutions)
+    documents, outline = assemble(html, only, solutions)
+    wanted = {each.target for each in outline}.union(
+        *(re.findall(r' href="#([^"]+)"', each.body) for each in documents))
+    loaded = loaded_by(html, (page for part in parts() for page in part.pages
+                              if not only or name_of(page) in only))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as engine:
-        source, raw = Path(folder, "book.html"), Path(folder, "book.pdf")
-        source.write_text(text, encoding="utf-8")
         browser = engine.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         tab = browser.new_page()
-        tab.set_default_timeout(600_000)
+        tab.set_default_timeout(300_000)
         tab.emulate_media(media="print", color_scheme="light")
-        tab.goto(source.as_uri())
-        tab.evaluate("window.MathJax?.startup.promise")  # not where no formula is
-        places = printed(tab, raw, tagged=False)
-        if lost := [each.title for each in outline if each.target not in places]:
-            raise RuntimeError(f"each heading must have a place in the PDF, got none for {lost}")
-        tab.evaluate(FILL, {name: page + 1 for name, (page, _) in places.items()})
-        places = printed(tab, raw, tagged=True)
+
+        def printed(document: Document, first: int) -> PdfReader:
+            page = Path(folder, "page.html")
+            page.write_text(source(document, wanted, loaded, first), encoding="utf-8")
+            tab.goto(page.as_uri())
+            tab.evaluate("window.MathJax?.startup.promise")  # not where no formula is
+            return PdfReader(BytesIO(tab.pdf(prefer_css_page_size=True, print_background=True)))
+
+        readers, places = [printed(documents[0], 1)], {}
+        count = len(readers[0].pages)
+        for document in documents[1:]:
+            readers.append(printed(document, count + 1))
+            places |= {name: Place(count + at.page, at.left, at.top)
+                       for name, at in places_in(readers[-1]).items()}
+            count += len(readers[-1].pages)
+        numbers = {name: str(at.page + 1) for name, at in places.items()}
+        body = re.sub(f'data-page-of="([^"]+)">{NUMBER}',
+                      lambda found: found[0].removesuffix(NUMBER) + numbers[found[1]],
+                      documents[0].body)
+        readers[0] = printed(Document("", body), 1)
         browser.close()
-        writer = PdfWriter(clone_from=raw)
-    above: list = []  # the last line of the outline at each level
-    for each in outline:
-        page, at = places[each.target]
-        del above[each.level:]
-        above += [above[-1] if above else None] * (each.level - len(above))
-        above.append(writer.add_outline_item(each.title, page, parent=above[-1] if above else None,
-                                             fit=Fit.xyz(at.left, at.top)))
-    config = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text(encoding="utf-8"))
-    writer.add_metadata({"/Title": config["title"], "/Author": config["author"]})
+    writer = PdfWriter()
+    for reader in readers:
+        for page in reader.pages:
+            writer.add_page(page)
+    lead(writer, places)
+    outlined(writer, outline, places)
+    writer.add_metadata({"/Title": settings()["title"], "/Author": settings()["author"]})
     writer.page_mode = "/UseOutlines"
     place.parent.mkdir(parents=True, exist_ok=True)
     writer.write(place)
