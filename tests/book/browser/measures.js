@@ -24,17 +24,22 @@ window.measures = (() => {
   }
 
   // axe-core goes through every element. What is inside formulas is left out: the SVG is hidden from
-  // who hears the page, and the MathML beside it is MathJax's. Of the words of a program one of each
-  // colour stays.
+  // who hears the page, and the MathML beside it is MathJax's. Of the words of programs one of each
+  // colour stays, and of the entries of the API ten of each kind.
   function hollow() {
     document.querySelectorAll("mjx-container :is(svg, math)").forEach((drawn) => {
       drawn.replaceChildren();
     });
+    const entries = {};
+    document.querySelectorAll("dl.py").forEach((entry) => {
+      entries[entry.className] = (entries[entry.className] ?? 0) + 1;
+      if (entries[entry.className] > 10) entry.remove();
+    });
     const colours = new Set();
     document.querySelectorAll(".highlight pre span").forEach((word) => {
-      const colour = `${word.className} ${word.closest(".cell_input") !== null}`;
-      if (word.textContent.trim() && !colours.has(colour)) colours.add(colour);
-      else word.replaceWith(word.textContent);
+      const colour = `${word.className} ${word.parentElement.closest("[class]").className}`;
+      if (!word.textContent.trim() || colours.has(colour)) word.replaceWith(word.textContent);
+      else colours.add(colour);
     });
   }
 
