@@ -7,13 +7,18 @@ follows an image or the output of a cell, is its caption; cells that draw nothin
 In the book it stands right below the picture, also where the cell prints more. Figures are numbered
 within a page. What an exercise or its solution draws is named after the exercise, and a picture in
 a folded cell may do without a caption: its alternative text is shown there.
+
+A text refers to a figure by a link: `[the figure below](#cell-id=name-12)`, with the ID of the cell
+that draws it, or `[the drawing](figures/name.svg)`. The book shows "Figure 3" instead.
 """
 
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import nbformat
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
@@ -63,7 +68,7 @@ def box(width: float, height: float, full_width: float, smallest: float) -> str:
     """
     rem = min(40.0, 40.0 * width / full_width)
     least = min(rem, 0.75 * width / smallest) if smallest else 0.0
-    return (f'<div class="picture" style="--width: {rem:.4g}rem; --legible: {least:.4g}rem; '
+    return (f'<div class="figure-box" style="--width: {rem:.4g}rem; --legible: {least:.4g}rem; '
             f'--ratio: {width:.4g} / {height:.4g}">')
 
 
@@ -133,9 +138,50 @@ def otherwise(picture: nodes.Element) -> str:
     return ""
 
 
+def name_cells(app: Sphinx, doctree: nodes.document) -> None:
+    """Note at each cell of a notebook its ID, which a link may name."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix == ".ipynb":
+        cells = nbformat.read(path, as_version=4).cells
+        for node in doctree.findall(nodes.container):
+            if "cell_index" in node:
+                node["cell_id"] = cells[node["cell_index"]]["id"]
+
+
+def target_of(picture: nodes.Element) -> str:
+    """Return by what a link names a picture: `cell-id=…` of its cell, or the name of its file."""
+    if isinstance(picture, nodes.container):
+        return f"cell-id={picture.parent.parent.get('cell_id', '')}"
+    return Path(next(picture.findall(nodes.image))["uri"]).name
+
+
+def target_in(link: nodes.Element) -> str | None:
+    """Return which figure a link names, None if it names none."""
+    address = link.get("reftarget") or link.get("refuri") or ""
+    if address.removeprefix("#").startswith("cell-id="):
+        return address.removeprefix("#")
+    is_drawing = re.fullmatch(r"figures/[\w-]+\.svg", address)
+    return Path(address).name if is_drawing else None
+
+
+def is_reference(node: nodes.Node) -> bool:
+    """Return whether a node is a link of a kind that may name a figure."""
+    return isinstance(node, addnodes.pending_xref | addnodes.download_reference | nodes.reference)
+
+
 def number_figures(app: Sphinx, doctree: nodes.document) -> None:
     """Make each picture a figure with a number, and its caption the figure's."""
     pictures = [node for node in doctree.findall(nodes.Element) if is_picture(node)]
+    known = {target_of(picture): number for number, picture in enumerate(pictures, 1)}
+    for link in list(doctree.findall(is_reference)):
+        name = target_in(link)
+        if name in known:
+            shown = nodes.reference("", f"Figure {known[name]}", internal=True,
+                                    refid=f"figure-{known[name]}")
+            link.parent.replace(link, shown)
+        elif name is not None:
+            logger.warning("a link must lead to a figure of this page, got %s", name,
+                           location=link, type="figures", subtype="reference")
     for number, picture in enumerate(pictures, 1):
         caption = nodes.caption("", "", nodes.inline("", f"Figure {number}.",
                                                      classes=["figure-number"]), nodes.Text(" "))
@@ -161,6 +207,7 @@ def number_alone(app: Sphinx, config: Config) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", number_alone, priority=900)
-    app.connect("doctree-read", number_figures)
+    app.connect("doctree-read", name_cells, priority=300)
+    app.connect("doctree-read", number_figures, priority=450)  # before files of links are copied
     app.connect("doctree-resolved", draw)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

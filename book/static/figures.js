@@ -3,7 +3,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   const observer = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      const box = target.closest(".picture");
+      const box = target.closest(".figure-box");
       if (box.scrollWidth > box.clientWidth) {
         box.tabIndex = 0;
         box.setAttribute("role", "group");
@@ -13,5 +13,5 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     }
   });
-  for (const each of document.querySelectorAll(".picture, .picture > *")) observer.observe(each);
+  for (const each of document.querySelectorAll(".figure-box, .figure-box > *")) observer.observe(each);
 });

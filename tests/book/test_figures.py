@@ -1,5 +1,6 @@
 """Drawings: in the page, in its colours, described; captions below what they belong to."""
 
+import ast
 import logging.handlers
 import re
 from xml.etree import ElementTree
@@ -7,13 +8,12 @@ from xml.etree import ElementTree
 import figures
 import pytest
 from docutils import nodes
+from sphinx import addnodes
 
 import notebooks
 
 DRAWINGS = sorted(notebooks.CHAPTERS.glob("*/figures/*.svg"))
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+\.svg)\)")
-# Cells whose caption stands below the next cell: the book moves it, a notebook does not.
-MOVED = {"linear_vae-42"}
 
 
 def test_a_drawing_becomes_part_of_the_page():
@@ -155,4 +155,136 @@ def test_what_a_notebook_draws_has_its_caption_right_below(chapter):
         if ("image" in drawing_cell.metadata.get("mystnb", {}) and is_code
                 and after.cell_type == "markdown" and re.match(r"\*[^*]", after.source)):
             apart.append(drawing_cell.id)
-    assert [each for each in apart if each not in MOVED] == []
+    assert apart == []
+
+
+# References --------------------------------------------------------------------------------------
+
+MENTION = re.compile(
+    r"\b(?:figure|drawing|picture|plot|diagram)s? (?:above|below)\b"
+    r"|\b(?:first|second|third|last|next|previous) (?:figure|drawing|plot|diagram)\b"
+    r"|\b[Tt]he (?:figure|drawing|diagram|plot) (?:shows|below|above)", re.IGNORECASE)
+
+
+def link(address):
+    node = addnodes.pending_xref(reftarget=address)
+    node += nodes.Text("the figure")
+    return paragraph(node)
+
+
+@pytest.mark.parametrize(("address", "shown"), [
+    ("cell-id=x-2", "Figure 2"), ("#cell-id=x-2", "Figure 2"), ("figures/a.svg", "Figure 1")])
+def test_a_link_to_a_figure_has_its_number(address, shown):
+    drawn = cell("p")
+    drawn["cell_id"] = "x-2"
+    section, _, messages = numbered(link(address), drawing(), caption("a"), drawn, caption("b"))
+    assert messages == []
+    assert [(each.astext(), each["refid"]) for each in section.findall(nodes.reference)] == [
+        (shown, shown.lower().replace(" ", "-"))]
+
+
+@pytest.mark.parametrize("address", ["cell-id=x-3", "figures/b.svg"])
+def test_a_link_to_no_figure_is_a_warning(address):
+    _, _, messages = numbered(link(address), drawing(), caption("a"))
+    assert messages == ["a link must lead to a figure of this page, got "
+                        + address.removeprefix("figures/")]
+
+
+def test_other_links_stay():
+    section, _, messages = numbered(link("samplers"), link("../vae/figures.md"), drawing(),
+                                    caption("a"))
+    assert messages == [] and len(list(section.findall(addnodes.pending_xref))) == 2
+
+
+@pytest.mark.parametrize("chapter", notebooks.notebooks(), ids=lambda path: path.stem)
+def test_a_text_refers_to_figures_by_links(chapter):
+    cells = notebooks.cells_of(chapter)
+    drawing_cells = {cell.id for cell in cells if "image" in cell.metadata.get("mystnb", {})}
+    drawings = {match[2] for match in IMAGE.finditer(notebooks.text_of(chapter))}
+    for each in cells:
+        if each.cell_type == "markdown":
+            text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", each.source)
+            linked = re.findall(r"\]\(#cell-id=([^)]*)\)", text)
+            assert set(linked) <= drawing_cells, f"{each.id} refers to no figure"
+            files = re.findall(r"\]\((figures/[^)]*)\)", text)
+            assert set(files) <= drawings, f"{each.id} refers to no drawing"
+            bare = re.sub(r"\[[^\]]*\]\([^)]*\)", "", text)
+            assert MENTION.findall(bare) == [], f"{each.id} refers to a figure without a link"
+
+
+# What a picture shows ----------------------------------------------------------------------------
+
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+# "a noisy seven", "the zero", "zeros" are digits that are shown; "one digit", "a zero mean",
+# "at a log SNR of zero" and "two rows" are none.
+NAMED = re.compile(r"\b(?:a|the|each|noisy|clean|blurred) (?:(?:noisy|clean|blurred|same) )?"
+                   r"(zero|two|three|four|five|six|seven|eight|nine)\b"
+                   r"(?=[.,;:?!]|$| (?:is|as|at|and|or|under|with|below|above|in)\b)",
+                   re.IGNORECASE)
+
+
+def digits_named(text: str) -> set[int]:
+    """Return the digits that a text says are to be seen."""
+    return {NAMES.index(name.lower()) for name in NAMED.findall(text)}
+
+
+def stored(tree: ast.AST) -> set[str]:
+    """Return the names that a cell assigns."""
+    return {node.id for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def behind(cells: list, tree: ast.Module) -> list[ast.Module]:
+    """Return a cell and those cells before it that assign what it uses, and what these use."""
+    found, wanted = [tree], {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for before in reversed(cells):
+        if stored(before) & wanted:
+            found.append(before)
+            wanted |= {node.id for node in ast.walk(before) if isinstance(node, ast.Name)}
+    return found
+
+
+def digits_chosen(trees: list[ast.Module]) -> set[int]:
+    """Return the digits with which labels, or a classifier's answers, are compared in cells."""
+    return {side.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Compare)
+            for operator, side in zip(node.ops, node.comparators)
+            if isinstance(operator, ast.Eq) and isinstance(side, ast.Constant)
+            and re.search(r"label|seen_as|classif", ast.unparse(node.left))}
+
+
+def false_names(chapter) -> list[str]:
+    """Return which figures name a digit that no cell behind them has chosen or found by label."""
+    cells, before, wrong = notebooks.cells_of(chapter), [], []
+    for each, after in zip(cells, [*cells[1:], None]):
+        if each.cell_type != "code":
+            continue
+        tree = notebooks.python_of(each.source)
+        text = each.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if text and after is not None and re.match(r"\*[^*]", after.source):
+            text += " " + after.source.split("*")[1]
+        if missing := digits_named(text) - digits_chosen(behind(before, tree)):
+            wrong.append(f"{each.id} names {sorted(missing)}")
+        before.append(tree)
+    return wrong
+
+
+@pytest.mark.parametrize("chapter", notebooks.notebooks(), ids=lambda path: path.stem)
+def test_a_digit_that_is_named_was_chosen_by_its_label(chapter):
+    assert false_names(chapter) == []
+
+
+@pytest.mark.parametrize(("text", "digits"), [
+    ("the noisy seven", {7}), ("A zero under growing noise", {0}),
+    ("up to a log SNR of zero a zero is seen", {0}),
+    ("it falls from two to zero.", set()), ("The two rows; a three by three grid", set()),
+    ("a nine at a log SNR of minus two", {9}), ("one digit at ten noise levels", set())])
+def test_names_of_digits_are_found(text, digits):
+    assert digits_named(text) == digits
+
+
+def test_a_digit_chosen_by_its_index_is_not_chosen_by_its_label():
+    by_index, by_label = (ast.parse(code) for code in (
+        "shown = images[3]", "shown = images[labels == 7][0]"))
+    draws = ast.parse("plt.imshow(shown)")
+    assert digits_chosen(behind([by_index], draws)) == set()
+    assert digits_chosen(behind([by_index, by_label], draws)) == {7}

@@ -81,7 +81,7 @@ def test_the_size_of_an_image_does_not_depend_on_its_density(dpi):
 
 def test_a_box_is_as_wide_as_its_figure_and_no_wider_than_the_column():
     assert figures.box(468, 200, 468, 10) == (
-        '<div class="picture" style="--width: 40rem; --legible: 35.1rem; --ratio: 468 / 200">')
+        '<div class="figure-box" style="--width: 40rem; --legible: 35.1rem; --ratio: 468 / 200">')
     assert "--width: 20rem; --legible: 17.55rem" in figures.box(234, 200, 468, 10)
     assert "--width: 40rem; --legible: 40rem" in figures.box(500, 200, 468, 4)
     assert "--legible: 0rem" in figures.box(468, 200, 468, 0)

@@ -4,7 +4,7 @@ import pytest
 
 import notebooks
 
-SIZES = """() => [...document.querySelectorAll(".picture")].filter((box) => box.clientWidth)
+SIZES = """() => [...document.querySelectorAll(".figure-box")].filter((box) => box.clientWidth)
   .map((box) => ({
     legible: box.style.getPropertyValue("--legible"), full: box.style.getPropertyValue("--width"),
     shown: box.firstElementChild.getBoundingClientRect().width / 16,
@@ -14,7 +14,7 @@ SIZES = """() => [...document.querySelectorAll(".picture")].filter((box) => box.
 
 # A box takes the focus where it scrolls, and only there.
 FOCUS = """() => document.readyState === "complete"
-  && [...document.querySelectorAll(".picture")].every(
+  && [...document.querySelectorAll(".figure-box")].every(
     (box) => (box.scrollWidth > box.clientWidth) === (box.tabIndex === 0))"""
 
 COLOURS = """() => {
@@ -31,7 +31,7 @@ COLOURS = """() => {
 def pages_with_figures(html):
     paths = [html / chapter.relative_to(notebooks.ROOT).with_suffix(".html")
              for chapter in notebooks.in_order()]
-    return [path for path in paths if path.exists() and 'class="picture"' in path.read_text()]
+    return [path for path in paths if path.exists() and 'class="figure-box"' in path.read_text()]
 
 
 def test_figures_have_the_colours_of_the_page(page, html):
