@@ -314,7 +314,7 @@ def test_thirty_frames_a_second(page, html, name, record_property):
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_moves_when_a_figure_starts(browser, html, name, width):
-    """The figure in sight, its script late: the page keeps its place, and nothing is shifted."""
+    """The figure in sight, and started when all else on the page is at rest."""
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     page.add_init_script("""
@@ -323,18 +323,17 @@ def test_nothing_moves_when_a_figure_starts(browser, html, name, width):
       new PerformanceObserver(watch).observe({ type: "layout-shift" });
     """)
     page.route("**/tex-svg-full.js*", lambda route: route.abort())  # formulas move a page, too
-    late = []
-    page.route(f"**/live/{name}.js*", lambda route: late.append(route))
-    page.goto(address(html, name), wait_until="commit")
+    text = (html / "_static" / "live" / "common.js").read_text(encoding="utf-8")
+    assert text.count('"DOMContentLoaded"') == 1
+    page.route("**/live/common.js*", lambda route: route.fulfill(
+        body=text.replace('"DOMContentLoaded"', '"late"'), content_type="text/javascript"))
+    page.goto(address(html, name))
     figure = page.locator(f"[data-live={name}]")
-    figure.wait_for(state="attached")
-    page.wait_for_timeout(500)
     figure.evaluate("it => it.scrollIntoView({ behavior: 'instant', block: 'center' })")
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(1000)
     before = figure.bounding_box()
-    assert figure.locator(".drawing").is_visible() and late
-    page.evaluate("window.shifts.length = 0")
-    late[0].continue_()
+    assert figure.locator(".drawing").is_visible() and page.locator(".live-box").count() == 0
+    page.evaluate("window.shifts.length = 0; document.dispatchEvent(new Event('late'))")
     page.locator(f"[data-live={name}].started").wait_for(state="attached")
     page.wait_for_timeout(500)
     after, box = figure.bounding_box(), figure.locator(".live-box").bounding_box()
@@ -342,7 +341,7 @@ def test_nothing_moves_when_a_figure_starts(browser, html, name, width):
     context.close()
     print(f"{name}, {width} pixels: shift {sum(shifts):.4f}, {after['height']:.0f} pixels high, "
           f"of which {box['height']:.0f} are used")
-    assert after["height"] == before["height"], "run `python book/live_stills.py`"
+    assert after == before, "run `python book/live_stills.py`"
     assert sum(shifts) < 1e-3
     assert after["height"] - box["height"] < 60  # not much more than it needs
 
@@ -356,3 +355,5 @@ def test_scripts_are_loaded_where_a_figure_is_and_nowhere_else(html):
         assert shown == {name for name in loaded & scripts
                          if name != "common" and not name.endswith("_model")}, path
         assert ("common" in loaded) == ("live/live.css" in text) == bool(shown), path
+        assert len(re.findall(r'<script defer="defer" src="[^"]*_static/live/', text)) == len(
+            re.findall(r"<script[^>]*_static/live/", text)), "a script must wait for the page"
