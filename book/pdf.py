@@ -158,7 +158,7 @@ def refer(article: Tag, page: str, html: Path, included: Iterable[str]) -> None:
 def headings_of(article: Tag) -> list[Heading]:
     """Return the headings of a page, three levels of them, and give each the ID of its section.
 
-    A section may begin on the page before its heading, which is kept with the text below it.
+    A link to a section then leads to the heading itself, wherever the section's box begins.
     """
     found = []
     for tag in article.find_all(["h1", "h2", "h3"]):
