@@ -110,9 +110,7 @@ class Visit:
         for notes in (self.said, self.asked, self.failed, self.weights):
             notes.clear()
         self.tab.goto(address)
-        self.tab.wait_for_function(
-            "() => !window.MathJax || (measures.typeset() !== null && "
-            "!document.querySelector('.math:not(:has(mjx-container))'))")
+        self.tab.wait_for_function("!window.MathJax || measures.typeset() !== null")
 
     def measure(self, name: str, *arguments):
         """Return what a function of `measures.js` finds."""
