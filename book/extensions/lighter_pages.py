@@ -30,6 +30,7 @@ UNUSED = ["_static/locales", "_static/vendor", "_static/scripts/fontawesome.js",
           "_static/language_data.js", "searchindex.js", "_static/webpack-macros.html",
           "_static/sbt-webpack-macros.html"]
 ICONS_SCRIPT = re.compile(r"<script[^>]*fontawesome\.js[^>]*></script>")
+DESIGN = re.compile(r"sphinx-design|design-tabs")
 NAMED = re.compile(r"\bfa-([a-z0-9-]+)")
 RULE = re.compile(r"((?:\.fa-[a-z0-9-]+:before,?)+)\{content:(\"[^\"]+\")\}")
 FACE = re.compile(r"@font-face\{[^}]*Font Awesome[^}]*\}")
@@ -110,7 +111,14 @@ def use_templates(app: Sphinx, config: object) -> None:
 
 def lighten_head(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any],
                  doctree: nodes.document | None) -> None:
-    """Leave the script of icons out of a page's head; and without a choice, the mode is "auto"."""
+    """Leave out of a page's head what the page does not use; without a choice, the mode is "auto".
+
+    That is the script of icons, and the style and script of cards and tabs where it has none.
+    """
+    if 'class="sd-' not in context.get("body", ""):
+        for files in ("css_files", "script_files"):
+            context[files] = [each for each in context[files]
+                              if not DESIGN.search(str(getattr(each, "filename", each)))]
     context["lighter"] = lambda head: ICONS_SCRIPT.sub("", head).replace(
         'localStorage.getItem("mode") || ""', 'localStorage.getItem("mode") || "auto"')
 
@@ -122,6 +130,6 @@ def finish(app: Sphinx, failure: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", use_templates)
-    app.connect("html-page-context", lighten_head)
+    app.connect("html-page-context", lighten_head, priority=900)  # when all files are listed
     app.connect("build-finished", finish, priority=900)  # when all files are there
     return {"parallel_read_safe": True, "parallel_write_safe": True}

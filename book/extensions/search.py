@@ -70,9 +70,10 @@ def text_of(*found: nodes.Node) -> str:
 
 
 def code_of(section: nodes.section) -> str:
-    """Return the code of a section's own cells."""
-    return " ".join(" ".join(cell.astext() for cell in section.findall(is_code)
-                             if next_section(cell) is section).split())
+    """Return the code of a section's own cells, but for solutions."""
+    return " ".join(" ".join(
+        cell.astext() for cell in section.findall(is_code)
+        if next_section(cell) is section and "tag_solution" not in cell.parent["classes"]).split())
 
 
 def next_section(node: nodes.Node) -> nodes.Node | None:

@@ -1,12 +1,14 @@
 """What a page says of itself: its description, its address where that is set, and the lost page."""
 
 import os
+import re
 import xml.etree.ElementTree as ET
 from urllib.parse import urljoin
 
 import page_meta
 import pytest
 from bs4 import BeautifulSoup
+from sphinx.testing.util import SphinxTestApp
 
 import notebooks
 
@@ -25,7 +27,7 @@ def test_a_description_ends_with_a_sentence_or_a_word(text, expected):
 def named_in(tags: str) -> dict[str, str]:
     """Return what the elements of a head say, by its name."""
     found = BeautifulSoup(tags, "html.parser").find_all("meta")
-    return {tag.get("name") or tag["property"]: tag["content"] for tag in found}
+    return {tag.get("name") or tag.get("property"): tag.get("content") for tag in found}
 
 
 def test_without_the_address_nothing_needs_it():
@@ -49,6 +51,35 @@ def test_the_sitemap_is_one():
 def test_the_lost_page_starts_from_the_address_of_the_pages():
     base = BeautifulSoup(page_meta.base_of_404("https://e.org/c/"), "html.parser").base["href"]
     assert urljoin(base, "chapters/index.html") == "https://e.org/c/chapters/index.html"
+
+
+def test_a_book_with_an_address(tmp_path):
+    source = tmp_path / "source"
+    (source / "chapters").mkdir(parents=True)
+    (source / "_static").mkdir()
+    (source / "chapters" / "home.md").write_text("# Home\n\nA whole sentence on $x^2$.\n")
+    (source / "conf.py").write_text(
+        "extensions = ['myst_parser', 'search', 'page_meta', 'lighter_pages']\n"
+        "myst_enable_extensions = ['dollarmath']\nhtml_theme = 'sphinx_book_theme'\n"
+        "html_title = 'The book'\nroot_doc = 'chapters/home'\nhtml_baseurl = 'https://e.org/c'\n")
+    app = SphinxTestApp("html", srcdir=source, builddir=tmp_path / "_build")
+    app.build()
+    app.cleanup()
+    home, lost, front = (BeautifulSoup((app.outdir / name).read_text("utf-8"), "html.parser")
+                         for name in ("chapters/home.html", "404.html", "index.html"))
+    assert home.find("link", rel="canonical")["href"] == "https://e.org/c/chapters/home.html"
+    assert home.title.get_text() == "The book"
+    named = named_in(str(home.head))
+    assert named["description"] == named["og:description"] == "A whole sentence on x²."
+    assert named["og:url"] == "https://e.org/c/chapters/home.html"
+    assert named["og:image"] == "https://e.org/c/_static/social.png"
+    assert lost.base["href"] == "https://e.org/c/404.html"
+    assert lost.find("link", rel="canonical") is None
+    assert lost.find("meta", attrs={"name": "robots"})["content"] == "noindex"
+    assert front.find("meta", attrs={"http-equiv": True})["content"] == "0; url=chapters/home.html"
+    assert named_in(str(front.head))["og:title"] == "Home"
+    addresses = re.findall("<loc>(.*)</loc>", (app.outdir / "sitemap.xml").read_text("utf-8"))
+    assert addresses == ["https://e.org/c/chapters/home.html"]
 
 
 # The built book ----------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ def built(tmp_path_factory):
     (source / "index.rst").write_text(
         "Book\n====\n\n.. toctree::\n   :numbered:\n\n   a\n   chapters/appendix/terms\n")
     (source / "conf.py").write_text(
-        "extensions = ['myst_parser', 'equation_ids', 'terms', 'search', 'lighter_pages']\n"
+        "extensions = ['myst_parser', 'equation_ids', 'terms', 'search',"
+        "              'lighter_pages', 'sphinx_design']\n"
         "myst_enable_extensions = ['dollarmath', 'amsmath']\n"
         "html_theme = 'sphinx_book_theme'\n")
     app = SphinxTestApp("html", srcdir=source, builddir=folder / "_build")
@@ -82,8 +83,9 @@ def test_equations_terms_and_functions_are_places(pages, built):
             if each.anchor and f'id="{each.anchor}"' not in html] == []
 
 
-def test_the_page_of_the_search_loads_its_script_and_no_other_page_does(built):
+def test_pages_load_what_they_use_alone(built):
     assert 'src="search_texts.js' in (built / "search.html").read_text(encoding="utf-8")
     assert "search_texts" not in (built / "a.html").read_text(encoding="utf-8")
     assert not (built / "searchindex.js").exists()
+    assert "sphinx-design" not in (built / "a.html").read_text(encoding="utf-8")
     assert "searchtools" not in (built / "a.html").read_text(encoding="utf-8")
