@@ -63,15 +63,14 @@ liveFigures.define("guidance_weight", (box, data) => {
       add("text", { x: 38, y }, label);
       add("text", { x: 140, y }, `${number(mean, 3)} ± ${number(std, 3)}`);
       if (!mark) return;
-      const style = { fill: colour, "fill-opacity": 0.5 };
-      const put = (x, y) => (mark === "circle"
-        ? add("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: 3, ...style })
-        : add("rect", { x: (x - 2.5).toFixed(1), y: (y - 2.5).toFixed(1), width: 5, height: 5, ...style }));
-      put(15, y - 5);
-      data.noise.forEach((noise, i) => // spread over the height of the row, so that more can be seen
-        put(toX(mean + std * noise), base + 24 + 18 * row + 12 * (0.618 * i % 1 - 0.5)));
+      const at = (x, y) => (mark === "circle"
+        ? `M${(x - 3).toFixed(1)},${y.toFixed(1)}a3,3 0 1 0 6,0a3,3 0 1 0 -6,0`
+        : `M${(x - 2.5).toFixed(1)},${(y - 2.5).toFixed(1)}h5v5h-5z`);
+      const marks = data.noise.map((noise, i) => // over the height of a row, so that more can be seen
+        at(toX(mean + std * noise), base + 24 + 18 * row + 12 * (0.618 * i % 1 - 0.5)));
+      add("path", { d: [at(15, y - 5), ...marks].join(""), fill: colour, "fill-opacity": 0.6 });
     });
-    add("text", { x: 140, y: base + 80 }, "mean ± standard deviation");
+    add("text", { x: Math.min(140, width - 205), y: base + 80 }, "mean ± standard deviation");
     return base + 156;
   };
 
