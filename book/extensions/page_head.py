@@ -125,7 +125,8 @@ def links(docname: str) -> list[tuple[str, str, bool]]:
     """Return (text, address, whether it is a download) of each link at the head of a chapter."""
     up = "../" * docname.count("/")
     found = [("Notebook", f"{up}_sources/{docname}.ipynb", True),
-             ("Notebook without solutions", f"{up}{BLANK}/{docname}.ipynb", True)]
+             ("Notebook without solutions", f"{up}{BLANK}/{docname}.ipynb", True),
+             ("How to run it", f"{up}chapters/index.html#run-it-yourself", False)]
     set_to = repository()
     if url := set_to.get("url"):
         branch = set_to.get("branch") or "main"

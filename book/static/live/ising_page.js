@@ -107,6 +107,7 @@ liveFigures.define("ising_page", (box, data) => {
       live.shape(picture, "text", { x, y, "text-anchor": anchor }, text);
     [first, 2, 2.5, 3, last].forEach((t) => write(x(t), 114, "middle", live.number(t, 1)));
     write(x((first + last) / 2), 131, "middle", "temperature");
+    write(x(first) + 6, y(top) + 4, "start", "energy per spin");
     write(34, y(top) + 4, "end", live.number(top, 1));
     write(34, y(bottom) + 4, "end", live.number(bottom, 1));
     return 136;
@@ -120,7 +121,7 @@ liveFigures.define("ising_page", (box, data) => {
   const many = trained[0].length, trays = live.element(right, "div");
   trays.style.cssText = "margin: 0.5rem 0; font-size: 0.85rem; line-height: 1.4";
   live.element(trays, "p", {
-    textContent: `A trained network, 16 × 16 spins; mean energies of ${many} samples:` });
+    textContent: `A trained network, 16 × 16 spins; mean energies per spin of ${many} samples:` });
   const shelf = live.element(trays, "div"), another = live.element(right, "button", {
     type: "button", textContent: "Next samples" });
   shelf.style.cssText = "display: grid; grid-template-columns: 1fr 1fr 1fr; gap: 0.6rem";
