@@ -74,7 +74,8 @@ def test_without_the_address_of_the_repository_only_notebooks_are_offered(monkey
     assert [(a.get_text(), a["href"], a.has_attr("download")) for a in head.find_all("a")] == [
         ("Notebook", "../../_sources/chapters/vae/vae_keras.ipynb", True),
         ("Notebook without solutions", "../../without_solutions/chapters/vae/vae_keras.ipynb",
-         True)]
+         True),
+        ("How to run it", "../../chapters/index.html#run-it-yourself", False)]
 
 
 @pytest.mark.parametrize(("url", "colab"), [
