@@ -86,6 +86,7 @@ def squeezed(text):
 def paper(browser, html):
     """Of each page as it is printed: what is cut, and how high each formula and each fold is."""
     tab, found = browser.new_page(), {}
+    tab.set_default_timeout(120_000)  # a long page on a busy machine
     for name in PAGES:
         on_paper(tab, html, name)
         found[name] = {"cut": tab.evaluate(CUT, PAPER), **{
