@@ -1,22 +1,24 @@
 """Show what the cells draw: a plot as SVG inside the page, in its colours; an image as PNG.
 
 The build draws each figure in both formats (`inline_figures.py`). A page shows the SVG, unless that
-holds an image or is large, as with thousands of points. Inside the page black becomes the colour of
-the text and white that of the page, greys what lies between, so that a plot fits the light and the
-dark; colours stay.
+holds an image or is large, as with thousands of points; a large PNG gets 256 colours. Inside the
+page black becomes the colour of the text and white that of the page, greys what lies between, so
+that a plot fits the light and the dark; colours stay.
 """
 
+import io
 import re
 import struct
 from pathlib import Path
 
 import figures
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
 
-__all__ = ["LARGEST", "choose", "in_page", "setup", "size_of_png", "smallest_text"]
+__all__ = ["LARGEST", "choose", "in_page", "lighten", "setup", "size_of_png", "smallest_text"]
 
-LARGEST = 150_000  # characters of an SVG inside a page
+LARGEST = 150_000  # characters of an SVG inside a page; bytes of a PNG as it was drawn
 FULL_WIDTH = 6.5 * 72  # points: as wide as the page's column
 SCALE = re.compile(r"\bscale\(([\d.]+) -")  # of text: Matplotlib's glyphs are 100 points high
 GREY = re.compile(r"#([0-9a-f]{2})\1\1\b")
@@ -83,6 +85,19 @@ def size_of_png(png: bytes) -> tuple[float, float]:
     return 72 * width / dots, 72 * height / dots
 
 
+def lighten(path: Path) -> None:
+    """Give a large PNG image 256 colours, if it is smaller then."""
+    if path.stat().st_size <= LARGEST:
+        return
+    with Image.open(path) as image:
+        few = image.convert("RGB").quantize(256)
+        density = image.info.get("dpi")
+    written = io.BytesIO()
+    few.save(written, "png", optimize=True, **({"dpi": density} if density else {}))
+    if written.tell() < path.stat().st_size:
+        path.write_bytes(written.getvalue())
+
+
 def choose(app: Sphinx, doctree: nodes.document) -> None:
     """Keep of each figure the SVG or the PNG; note at it what its box has to know."""
     for bundle in list(doctree.findall(nodes.container)):
@@ -99,6 +114,8 @@ def choose(app: Sphinx, doctree: nodes.document) -> None:
                 bundle.remove(kind if large else images["image/png"][0])
         for image in bundle.findall(nodes.image):
             image["plot"] = smallest_text(svg)
+            if image["uri"].endswith(".png"):
+                lighten(Path(app.env.relfn2path(image["uri"])[1]))
 
 
 def place(app: Sphinx, doctree: nodes.document, docname: str) -> None:

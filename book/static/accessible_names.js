@@ -13,6 +13,11 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     definitions.replaceWith(list);
   });
+  // A cell without text heads no column.
+  document.querySelectorAll("th").forEach((head) => {
+    if (head.textContent.trim() || head.firstElementChild?.matches("img, svg")) return;
+    head.replaceWith(Object.assign(document.createElement("td"), { className: head.className }));
+  });
   const sidebar = document.getElementById("pst-primary-sidebar");
   sidebar?.setAttribute("role", "navigation");
   sidebar?.setAttribute("aria-label", "Book");

@@ -6,10 +6,12 @@ from xml.etree import ElementTree
 
 import figures
 import matplotlib
+import numpy as np
 import plots
 import pytest
 from docutils import nodes
 from matplotlib.figure import Figure
+from PIL import Image
 
 
 def figure(draw, *, width: float = 6.5, file_format: str = "svg", dpi: float = 100):
@@ -111,3 +113,24 @@ def test_a_page_shows_a_plot_as_svg_and_images_or_many_points_as_png(tmp_path, d
     plots.choose(Environment(), doctree)
     assert [kind["mime_type"] for kind in bundle] == [kept]
     assert [image["plot"] for image in bundle.findall(nodes.image)] == [plots.smallest_text(svg)]
+
+
+def test_a_large_image_keeps_its_size_and_density_with_fewer_colours(tmp_path):
+    path = tmp_path / "large.png"
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, dpi=(200, 200))
+    before, size = path.stat().st_size, plots.size_of_png(path.read_bytes())
+    assert before > plots.LARGEST
+    plots.lighten(path)
+    assert path.stat().st_size < before / 2
+    assert plots.size_of_png(path.read_bytes()) == size
+    with Image.open(path) as image:
+        assert len(image.getcolors()) <= 256
+
+
+def test_a_small_image_stays_as_it_is(tmp_path):
+    path = tmp_path / "small.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    before = path.read_bytes()
+    plots.lighten(path)
+    assert path.read_bytes() == before

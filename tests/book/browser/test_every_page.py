@@ -148,6 +148,8 @@ def in_the_dark(visit: Visit) -> list[str]:
     """Return what axe-core objects to in the colours of the dark, and go back to the light."""
     visit.tab.emulate_media(color_scheme="dark")
     visit.tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    visit.tab.wait_for_function(
+        "!document.getAnimations().some((each) => each instanceof CSSTransition)")
     found = visit.accessibility(OF_COLOURS)
     visit.tab.emulate_media(color_scheme="light")
     visit.tab.wait_for_function("document.documentElement.dataset.theme === 'light'")
