@@ -90,7 +90,7 @@ def lighten(path: Path) -> None:
     if path.stat().st_size <= LARGEST:
         return
     with Image.open(path) as image:
-        few = image.convert("RGB").quantize(256)
+        few = image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE)
         density = image.info.get("dpi")
     written = io.BytesIO()
     few.save(written, "png", optimize=True, **({"dpi": density} if density else {}))

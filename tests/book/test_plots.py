@@ -108,6 +108,7 @@ def test_a_page_shows_a_plot_as_svg_and_images_or_many_points_as_png(tmp_path, d
         bundle += kind
     svg = figure(draw)
     (tmp_path / "a.svg").write_text(svg, encoding="utf-8")
+    (tmp_path / "a.png").write_bytes(figure(draw, file_format="png"))
     doctree = nodes.section()
     doctree += bundle
     plots.choose(Environment(), doctree)
