@@ -4,6 +4,8 @@ import numpy as np
 
 from genmodels.exact.linear_gaussian import LinearGaussian
 
+__all__ = ["data"]
+
 
 def data() -> dict:
     """Return the model, x, its posterior and log p(x): those of the chapter's first cell."""

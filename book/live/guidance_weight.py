@@ -2,6 +2,8 @@
 
 import numpy as np
 
+__all__ = ["data"]
+
 
 def data() -> dict:
     """Return mean and variance with the label, the range of the weight, and standard normal noise.

@@ -90,7 +90,7 @@ def test_with_it_colab_source_and_issue_are_too(monkeypatch, url, colab):
     assert found["Source"] == f"{base}/blob/v1/x.ipynb"
     assert found["Report a mistake"] == f"{base}/issues/new?title=x.ipynb"
     head = head_of("chapters/vae/vae_keras")
-    assert len(head.find_all("a")) == 2 + len(found)
+    assert len(head.find_all("a")) == 3 + len(found)
 
 
 def test_the_address_is_that_of_the_configuration(monkeypatch, tmp_path):
