@@ -83,3 +83,14 @@ def page(browser):
     yield tab
     context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def figure(page, html, request):
+    """The moving figure `FIGURE` of the page `PAGE`: a module of tests names both."""
+    selector = request.module.FIGURE
+    page.goto((html / request.module.PAGE).as_uri())
+    page.locator(f"{selector}.started").wait_for()
+    found = page.locator(selector)
+    found.scroll_into_view_if_needed()
+    return found

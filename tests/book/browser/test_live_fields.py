@@ -15,15 +15,6 @@ FIGURE = '[data-live="ising_page"]'
 OBSERVABLES = {"m": "M", "absM": "abs_M", "chi": "chi", "binder": "U_L", "energy": "density"}
 
 
-@pytest.fixture
-def figure(page, html):
-    page.goto((html / PAGE).as_uri())
-    page.locator(f"{FIGURE}.started").wait_for()
-    figure = page.locator(FIGURE)
-    figure.scroll_into_view_if_needed()
-    return figure
-
-
 def state(figure):
     found = figure.locator(".live-box").evaluate("box => box.liveState()")
     return found | {"spins": np.array(found["spins"], np.int8).reshape(ising_page.SIZE, -1)}

@@ -16,15 +16,6 @@ FIGURE = '[data-live="guidance_weight"]'
 WEIGHTS = [0, 0.25, 0.45, 0.55, 1, 1.5, 2, 3, 5]
 
 
-@pytest.fixture
-def figure(page, html):
-    page.goto((html / PAGE).as_uri())
-    page.locator(f"{FIGURE}.started").wait_for()
-    figure = page.locator(FIGURE)
-    figure.scroll_into_view_if_needed()
-    return figure
-
-
 @pytest.fixture(scope="module")
 def chapter():
     """The names of the chapter's cell with the closed forms."""

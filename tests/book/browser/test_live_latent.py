@@ -14,15 +14,6 @@ FIGURE = '[data-live="latent_plane"]'
 TOLERANCE = 1e-5  # of a probability: single precision, sums of 200 terms
 
 
-@pytest.fixture
-def figure(page, html):
-    page.goto((html / PAGE).as_uri())
-    page.locator(f"{FIGURE}.started").wait_for()
-    figure = page.locator(FIGURE)
-    figure.scroll_into_view_if_needed()
-    return figure
-
-
 def state(page, figure):
     """The state once the picture has been drawn: in the frame after the change."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => "
