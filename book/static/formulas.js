@@ -4,9 +4,7 @@ window.addEventListener("load", async () => {
   const selector = "span.math, div.math > mjx-container";
   const update = () =>
     document.querySelectorAll(selector).forEach((formula) => {
-      // A letter may lean out of its box: what counts is the width of what is drawn.
-      const drawn = formula.querySelector("svg")?.getBoundingClientRect().width ?? 0;
-      if (drawn > formula.clientWidth + 1) formula.tabIndex = 0;
+      if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
       else formula.removeAttribute("tabindex");
     });
   await window.MathJax?.startup?.promise;

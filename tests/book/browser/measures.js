@@ -28,7 +28,7 @@ window.measures = (() => {
   // colour stays, and of the entries of the API ten of each kind.
   function hollow() {
     document.querySelectorAll("mjx-container :is(svg, math)").forEach((drawn) => {
-      drawn.replaceChildren();
+      if (!drawn.closest("th")) drawn.replaceChildren(); // it may be all that heads a column
     });
     const entries = {};
     document.querySelectorAll("dl.py").forEach((entry) => {
