@@ -24,12 +24,16 @@ window.measures = (() => {
   }
 
   // axe-core goes through every element. What is inside formulas is left out: the SVG is hidden from
-  // who hears the page, and the MathML beside it is MathJax's. Of the words of programs one of each
+  // who hears the page, and the MathML beside it is MathJax's. Where a formula heads a column, its
+  // words stay, since axe-core takes for empty what is drawn. Of the words of programs one of each
   // colour stays, and of the entries of the API ten of each kind.
   function hollow() {
-    document.querySelectorAll("mjx-container :is(svg, math)").forEach((drawn) => {
-      if (!drawn.closest("th")) drawn.replaceChildren(); // it may be all that heads a column
-    });
+    document.querySelectorAll("th .math").forEach((formula) =>
+      formula.replaceWith(formula.textContent)
+    );
+    document.querySelectorAll("mjx-container :is(svg, math)").forEach((drawn) =>
+      drawn.replaceChildren()
+    );
     const entries = {};
     document.querySelectorAll("dl.py").forEach((entry) => {
       entries[entry.className] = (entries[entry.className] ?? 0) + 1;
@@ -41,6 +45,35 @@ window.measures = (() => {
       if (!word.textContent.trim() || colours.has(colour)) word.replaceWith(word.textContent);
       else colours.add(colour);
     });
+  }
+
+  // Of the words of each kind one stays: colours depend on the elements around them, their classes
+  // and styles, and in tables on the parity of the row.
+  function thin() {
+    const kinds = new Map();
+    const kind = (element) => {
+      if (!element) return "";
+      if (!kinds.has(element)) {
+        const row = element.localName === "tr" ? element.rowIndex % 2 : "";
+        const own = `${name(element)}${row}${element.getAttribute("style") ?? ""}`;
+        kinds.set(element, `${kind(element.parentElement)}>${own}`);
+      }
+      return kinds.get(element);
+    };
+    const seen = new Set();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const words = walker.currentNode;
+      if (!words.data.trim() || !shown(words.parentElement)) continue;
+      const found = kind(words.parentElement);
+      if (seen.has(found)) words.data = "";
+      else seen.add(found);
+    }
+  }
+
+  // Colours that fade have arrived.
+  function settle() {
+    for (const each of document.getAnimations()) if (each instanceof CSSTransition) each.finish();
   }
 
   function clips(style) {
@@ -191,7 +224,7 @@ window.measures = (() => {
   }
 
   return {
-    unfold, hollow, cut, cutFormulas, unreachable, stops, scrolledCode, wrapped, lines, strayed, controls,
+    unfold, hollow, thin, settle, cut, cutFormulas, unreachable, stops, scrolledCode, wrapped, lines, strayed, controls,
     shift: () => shift,
     typeset: () => typeset,
     wider: () => document.documentElement.scrollWidth - innerWidth,

@@ -27,15 +27,21 @@ LINE = 75  # characters
 SHIFT = 0.1  # the limit below which the layout counts as stable (web.dev/cls)
 WEIGHT = 2_000_000  # bytes of a page beside MathJax and the icons, which all pages share
 SHARED = re.compile(r"tex-svg-full\.js|fontawesome|webfonts")
-OF_COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
-OF_ALL = {"resultTypes": ["violations"]}
+COLOURS = ["color-contrast", "link-in-text-block"]
+OF_COLOURS = {"runOnly": COLOURS, "resultTypes": ["violations"]}
+OF_THE_REST = {"rules": {rule: {"enabled": False} for rule in COLOURS},
+               "resultTypes": ["violations"]}
 
 
-def page_names() -> list[str]:
-    """Return the pages of the table of contents, as `foundations/elbo`."""
+def page_names() -> dict[str, list[str]]:
+    """Return the pages of the table of contents, as `foundations/elbo`, by their folder."""
     toc = yaml.safe_load((notebooks.ROOT / "_toc.yml").read_text(encoding="utf-8"))
     files = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
-    return [file.removeprefix("chapters/") for file in files]
+    found: dict[str, list[str]] = {}
+    for file in files:
+        name = file.removeprefix("chapters/")
+        found.setdefault(name.rpartition("/")[0], []).append(name)
+    return found
 
 
 PAGES = page_names()
@@ -144,15 +150,16 @@ def at_width(visit: Visit, width: int) -> dict[str, list[str]]:
                ("cut", "cutFormulas", "unreachable", "stops", "wrapped", "strayed")}}
 
 
-def in_the_dark(visit: Visit) -> list[str]:
-    """Return what axe-core objects to in the colours of the dark, and go back to the light."""
-    visit.tab.emulate_media(color_scheme="dark")
-    visit.tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
-    visit.tab.wait_for_function(
-        "!document.getAnimations().some((each) => each instanceof CSSTransition)")
-    found = visit.accessibility(OF_COLOURS)
-    visit.tab.emulate_media(color_scheme="light")
-    visit.tab.wait_for_function("document.documentElement.dataset.theme === 'light'")
+def for_everybody(visit: Visit) -> dict[str, list[str]]:
+    """Return what axe-core objects to, in the light and in the dark."""
+    visit.measure("hollow")
+    found = {"": visit.accessibility(OF_THE_REST)}
+    visit.measure("thin")
+    for theme in ("dark", "light"):  # the next page is opened in the light
+        visit.tab.emulate_media(color_scheme=theme)
+        visit.tab.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+        visit.measure("settle")
+        found[theme] = visit.accessibility(OF_COLOURS)
     return found
 
 
@@ -176,8 +183,7 @@ def visited(browser, html, server) -> Callable[[str], dict]:
         found["cut"] = {1280: at_width(wide, 1280)}
         found["code"] = wide.measure("scrolledCode")
         found["lines"] = wide.measure("lines")
-        wide.measure("hollow")
-        axe = {"1280, folds open": wide.accessibility(OF_ALL), "1280, dark": in_the_dark(wide)}
+        axe = {f"1280, folds open, {theme}": wrong for theme, wrong in for_everybody(wide).items()}
         narrow.tab.set_viewport_size({"width": 390, "height": 900})
         narrow.open((html / "chapters" / f"{name}.html").as_uri())
         found["file"] = narrow.notes()
@@ -187,10 +193,9 @@ def visited(browser, html, server) -> Callable[[str], dict]:
         found["cut"][390] = at_width(narrow, 390)
         found["cut"][320] = at_width(narrow, 320)
         narrow.measure("unfold", False)
-        narrow.measure("hollow")
         narrow.tab.set_viewport_size({"width": 390, "height": 900})
-        axe |= {"390, folds closed": narrow.accessibility(OF_ALL),
-                "390, dark": in_the_dark(narrow)}
+        axe |= {f"390, folds closed, {theme}": wrong
+                for theme, wrong in for_everybody(narrow).items()}
         found["axe"] = axe
         return found
 
@@ -207,8 +212,11 @@ def only_faults(found: dict) -> dict:
 # What is asked of every page --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PAGES)
-class TestPage:
+class OfEachPage:
+    """What is asked of the pages in one folder; the classes below run side by side."""
+
+    FOLDER: str
+
     def test_asks_no_other_host_and_reports_nothing(self, visited, name):
         assert only_faults(visited(name)["http"]) == {}
         assert only_faults(visited(name)["file"]) == {}
@@ -241,3 +249,36 @@ class TestPage:
 
     def test_has_short_lines_of_prose(self, visited, name):
         assert [line for line in visited(name)["lines"] if len(line) > LINE] == []
+
+
+class TestHome(OfEachPage):
+    FOLDER = ""
+
+
+class TestFoundations(OfEachPage):
+    FOLDER = "foundations"
+
+
+class TestVAE(OfEachPage):
+    FOLDER = "vae"
+
+
+class TestDiffusion(OfEachPage):
+    FOLDER = "diffusion"
+
+
+class TestPhysics(OfEachPage):
+    FOLDER = "physics"
+
+
+class TestAppendix(OfEachPage):
+    FOLDER = "appendix"
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.cls and issubclass(metafunc.cls, OfEachPage):
+        metafunc.parametrize("name", PAGES[metafunc.cls.FOLDER])
+
+
+def test_the_pages_of_every_folder_are_opened():
+    assert {each.FOLDER for each in OfEachPage.__subclasses__()} == set(PAGES)
