@@ -15,9 +15,12 @@ import copy
 import datetime
 import io
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +57,8 @@ REASONS = {
         "reversing every second displacement changes the sign, and no eigenvalue",
 }
 LIMIT = 3.0  # seconds for one mutant
+SILENT = 60.0  # seconds of a mutant that Python cannot stop
+REFERENCE = "(reference)"
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
              ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt,
              ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
@@ -175,20 +180,31 @@ def changes(node: ast.AST):
         yield f"{text} -> {ast.unparse(new)}", new
 
 
-def run_chapter(chapter: str) -> list[tuple[str, str, str, str]]:
-    """Return (exercise, change, status, text) of every mutant of a chapter."""
+Row = tuple[str, str, str, str]  # exercise, change, status, text
+
+
+def run_chapter(chapter: str, start: int) -> Iterator[Row]:
+    """Yield the row of every mutant of a chapter from a number on, and before it one without text.
+
+    The reference solutions are mutants that change nothing, and are run from any number on.
+    """
     import test_exercises
 
     from genmodels import exercises
     os.environ["GENMODELS_BUDGET"] = "quick"
-    rows = []
+    number = 0
     stubs = test_exercises.by_exercise(chapter, "exercise")
     setups = test_exercises.tagged(chapter, "exercise-setup")
     for name, solution in test_exercises.by_exercise(chapter, "solution").items():
         before = "\n".join([*setups, stubs[name]])  # a stub may define what its answer needs
         reference = test_exercises.without_check(solution)
         _, answers = test_exercises.names_checked(solution)
-        for change, source in [("(reference)", reference), *mutants(reference, answers)]:
+        for change, source in [(REFERENCE, reference), *mutants(reference, answers)]:
+            if change != REFERENCE:
+                number += 1
+                if number <= start:
+                    continue
+            yield name, change, "begun", ""
             space: dict = {"__name__": "__main__"}
             exec(compile(before, "before", "exec"), space)
             try:
@@ -196,34 +212,64 @@ def run_chapter(chapter: str) -> list[tuple[str, str, str, str]]:
                     exec(compile(source, "mutant", "exec"), space)
                     values = [eval(answer, space) for answer in answers]
             except (Exception, KeyboardInterrupt) as error:
-                if change == "(reference)":
+                if change == REFERENCE:
                     raise AssertionError(f"{name}: the reference fails") from error
-                rows.append((name, change, "error", type(error).__name__))
+                yield name, change, "error", type(error).__name__
                 continue
             with contextlib.redirect_stdout(io.StringIO()):
                 told = exercises.evaluate(name, *values, limit=LIMIT)
-            rows.append((name, change, told.status, told.text))
-            if change == "(reference)" and told.status != "right":
+            yield name, change, told.status, told.text
+            if change == REFERENCE and told.status != "right":
                 raise AssertionError(f"{name}: the reference is refused: {told.text}")
-    return [row for row in rows if row[1] != "(reference)"]
+
+
+def all_rows(chapter: str) -> list[Row]:
+    """Return the rows of all mutants of a chapter, which runs in processes of its own.
+
+    A mutant that is silent for a minute hangs where Python cannot stop it, such as in LAPACK with
+    an infinite matrix. Its process is ended, and another goes on with the next.
+    """
+    rows: list[Row] = []
+    while True:
+        begun: Row = ("", REFERENCE, "", "")
+        command = [sys.executable, "-u", __file__, chapter, "--inside", str(len(rows))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            watch = threading.Timer(SILENT, running.kill)
+            watch.start()
+            for line in running.stdout:
+                watch.cancel()
+                watch = threading.Timer(SILENT, running.kill)
+                watch.start()
+                if not line.startswith("('"):
+                    continue
+                row = ast.literal_eval(line)
+                if row[2] == "begun":
+                    begun = row
+                elif row[1] != REFERENCE:
+                    rows.append(row)
+            watch.cancel()
+        if not running.returncode:
+            return rows
+        if running.returncode != -signal.SIGKILL or begun[1] == REFERENCE:
+            raise SystemExit(f"{chapter}: {begun[0]}, {begun[1]}: exit {running.returncode}")
+        rows.append((*begun[:2], "error", "hangs"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("chapters", nargs="*")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.inside:
-        for row in run_chapter(*arguments.chapters):
+    if arguments.inside is not None:
+        for row in run_chapter(arguments.chapters[0], arguments.inside):
             print(repr(row))
         return
     from genmodels.exercises.registry import BY_CHAPTER
     everything = sorted(BY_CHAPTER)
     lines, survivors, all_statuses = [], [], Counter()
     for chapter in arguments.chapters or everything:
-        printed = subprocess.run([sys.executable, __file__, chapter, "--inside"], check=True,
-                                 capture_output=True, text=True).stdout
-        rows = [ast.literal_eval(line) for line in printed.splitlines() if line.startswith("('")]
+        rows = all_rows(chapter)
         for name in dict.fromkeys(row[0] for row in rows):
             statuses = [row[2] for row in rows if row[0] == name]
             accepted = statuses.count("right")

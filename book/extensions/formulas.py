@@ -1,7 +1,8 @@
-"""Keep a formula within a line of text and the punctuation that touches it on one line.
+"""Keep a formula and the punctuation that touches it on one line, and the place of a tall formula.
 
 A browser may break a line on both sides of a formula, as on both sides of an image. Without this a
-comma stands alone at the start of a line, or an opening parenthesis at the end of one.
+comma stands alone at the start of a line, or an opening parenthesis at the end of one. A formula of
+several rows has a class for their number, by which it keeps its height before it is typeset.
 """
 
 import re
@@ -9,7 +10,7 @@ import re
 from docutils import nodes
 from sphinx.application import Sphinx
 
-__all__ = ["keep_together", "setup"]
+__all__ = ["count_rows", "keep_together", "setup"]
 
 OPENING = re.compile(r"[(\[“‘]+$")
 TOUCHING = re.compile(r"^[^\s/–—-]+-?|^-")  # `n`th, `K`-dimensional, `x`), `x`:
@@ -35,10 +36,19 @@ def keep_together(document: nodes.Element) -> None:
             group += [formula, nodes.Text(end)]
 
 
+def count_rows(document: nodes.Element) -> None:
+    """Give each displayed formula of two to nine rows the class `rows-2` to `rows-9`."""
+    for formula in document.findall(nodes.math_block):
+        rows = 1 + formula.astext().count(r"\\")
+        if rows > 1:
+            formula["classes"].append(f"rows-{min(rows, 9)}")
+
+
 def transform(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Keep the formulas of a page together with their punctuation, in HTML."""
+    """Keep formulas together with their punctuation, and their places, in HTML."""
     if app.builder.format == "html":
         keep_together(doctree)
+        count_rows(doctree)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

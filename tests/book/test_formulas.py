@@ -3,7 +3,7 @@
 import pytest
 import stubs
 from docutils import nodes
-from formulas import keep_together
+from formulas import count_rows, keep_together
 
 
 def paragraph(*parts: str) -> nodes.paragraph:
@@ -32,6 +32,15 @@ def test_a_formula_is_kept_together_with_what_touches_it(parts, expected):
     text = paragraph(*parts)
     keep_together(text)
     assert shown(text) == expected
+
+
+@pytest.mark.parametrize(("tex", "classes"), [
+    ("a = b", []), (r"a &= b \\ &= c", ["rows-2"]), (r" \\ ".join("abcdefghijk"), ["rows-9"]),
+])
+def test_a_displayed_formula_has_a_class_for_its_rows(tex, classes):
+    formula = nodes.math_block(tex, tex)
+    count_rows(nodes.container("", formula))
+    assert formula["classes"] == classes
 
 
 def cell(tag: str, printed: str) -> nodes.document:
