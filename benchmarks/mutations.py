@@ -53,6 +53,8 @@ REASONS = {
     ("bent-codes", "2.5 -> "): "a factor of a code cancels in its cumulant: this is the exercise",
     ("energy-by-modes", "line 12: 1 -> 2"): "both spectra need more than two waves",
     ("thresholded-magnet", "-1 -> 1"): "a bond is the same one from its other end",
+    ("ring-in-few-steps", "1 -> 2"): "only the order of the steps counts, not their numbers",
+    ("read-the-hamiltonian", "line 5: 1 -> 2"): "-2 leaves a size to NumPy as -1 does",
     ("soft-modes", "neighbours"):
         "reversing every second displacement changes the sign, and no eigenvalue",
 }

@@ -175,9 +175,12 @@ def in_words(deviation: float, tolerance: float, expression: ast.expr | None, re
     """Return how far two values were apart, and how far they might be."""
     factor = factor_of(expression)
     if factor and ERRORS.search(f"{ast.unparse(expression)} {reason}"):
-        return (f"{factor * share_of(deviation, tolerance):.1f} of {factor:g} standard errors "
-                "at most")
-    return f"deviation {shown_number(deviation)} at most, tolerance {shown_number(tolerance)}"
+        return (f"both sides differ by {factor * share_of(deviation, tolerance):.1f} standard "
+                f"errors at most; {factor:g} are allowed")
+    if not deviation:
+        return "both sides are equal"
+    return (f"both sides differ by {shown_number(deviation)} at most; {shown_number(tolerance)} is "
+            "allowed")
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:

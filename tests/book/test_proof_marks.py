@@ -139,7 +139,7 @@ def test_the_card_names_cells_tests_tolerances_and_the_day():
     assert links == [f"../{DOCNAME}.html#cell-elbo-12",
                      f"../{proof_marks.REGISTER}.html#b2"]
     text = card.get_text(" ")
-    assert "deviation 10⁻¹² at most, tolerance 10⁻¹⁰ (float64 rounding), in 2" in text
+    assert "differ by 10⁻¹² at most; 10⁻¹⁰ is allowed (float64 rounding), in 2" in text
     assert "1 further condition held" in text
     named = [code.get_text() for code in card.select("li code")]
     assert named == proof_marks.register().tests["B2"] and named
@@ -150,15 +150,20 @@ def expression(source: str) -> ast.expr:
 
 
 @pytest.mark.parametrize(("tolerance", "reason", "words"), [
-    ("5 * sem(x)", "", "2.5 of 5 standard errors at most"),
-    ("5 * log_error", "", "2.5 of 5 standard errors at most"),
-    ("4 * std[0] / 10", "four standard errors", "2.0 of 4 standard errors at most"),
-    ("4 * std[0] / 10", "", "deviation 0.5 at most, tolerance 1"),
-    ("0.5 * error", "", "deviation 0.5 at most, tolerance 1"),
-    ("1e-10", "rounding", "deviation 0.5 at most, tolerance 1"),
+    ("5 * sem(x)", "", "both sides differ by 2.5 standard errors at most; 5 are allowed"),
+    ("5 * log_error", "", "both sides differ by 2.5 standard errors at most; 5 are allowed"),
+    ("4 * std[0] / 10", "four standard errors",
+     "both sides differ by 2.0 standard errors at most; 4 are allowed"),
+    ("4 * std[0] / 10", "", "both sides differ by 0.5 at most; 1 is allowed"),
+    ("0.5 * error", "", "both sides differ by 0.5 at most; 1 is allowed"),
+    ("1e-10", "rounding", "both sides differ by 0.5 at most; 1 is allowed"),
 ])
 def test_deviations_in_words(tolerance, reason, words):
     assert proof_marks.in_words(0.5, 1.0, expression(tolerance), reason) == words
+
+
+def test_values_without_a_deviation_are_equal():
+    assert proof_marks.in_words(0.0, 1e-10, expression("1e-10"), "") == "both sides are equal"
 
 
 @pytest.mark.parametrize(("x", "shown"), [

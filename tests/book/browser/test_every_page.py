@@ -6,24 +6,28 @@ measured on these visits: see `measures.js`. A test that fails names the page an
 
 import contextlib
 import functools
+import io
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
+from PIL import Image
 from playwright.sync_api import TimeoutError
 
 import notebooks
 
 MEASURES = Path(__file__).with_name("measures.js")
 LINE = 75  # characters
+MARGIN = 6  # pixels around a control, in which its ring is seen
 SHIFT = 0.1  # the limit below which the layout counts as stable (web.dev/cls)
 WEIGHT = 2_000_000  # bytes of a page beside MathJax and the icons, which all pages share
 SHARED = re.compile(r"tex-svg-full\.js|fontawesome|webfonts")
@@ -86,7 +90,8 @@ class Visit:
     """A tab that notes what a page asks for and what it says."""
 
     def __init__(self, browser, width: int) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900})
+        self.context = browser.new_context(viewport={"width": width, "height": 900},
+                                           reduced_motion="reduce")
         self.context.add_init_script(path=MEASURES)
         self.context.set_default_timeout(120_000)  # milliseconds: a busy machine is no failure
         self.tab = self.context.new_page()
@@ -122,6 +127,12 @@ class Visit:
         """Return what a function of `measures.js` finds."""
         return self.tab.evaluate("([name, args]) => measures[name](...args)", [name, arguments])
 
+    def colour(self, theme: str) -> None:
+        """Show the page in the `light` or in the `dark`."""
+        self.tab.emulate_media(color_scheme=theme)
+        self.tab.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+        self.measure("settle")
+
     def accessibility(self, options: dict) -> list[str]:
         """Return what axe-core objects to, with the first place of each."""
         from axe_playwright_python.sync_playwright import Axe
@@ -137,6 +148,62 @@ class Visit:
                 "console": list(self.said),
                 "failed requests": list(self.failed),
                 "TeX errors": self.measure("errors")}
+
+
+def picture(tab, box: dict) -> np.ndarray:
+    """Return the pixels of a part of the page, as numbers from 0 to 1."""
+    data = tab.screenshot(clip=box, animations="disabled", caret="hide")
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) / 255
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """Return the relative luminance of sRGB pixels (WCAG 2.2)."""
+    linear = np.where(pixels <= 0.04045, pixels / 12.92, ((pixels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> int:
+    """Return how many pixels differ by a contrast of 3 or more."""
+    first, second = luminance(before) + 0.05, luminance(after) + 0.05
+    return int((np.maximum(first, second) / np.minimum(first, second) >= 3).sum())
+
+
+def faint(visit: Visit, seen: set[str]) -> list[str]:
+    """Return the kinds of controls of a page whose focus is hard to see; `seen` are left out.
+
+    The ring must change at least as many pixels as the control's outline is long (WCAG 2.4.13).
+    """
+    tab, wrong = visit.tab, []
+    size = tab.viewport_size
+    for kind, index in visit.measure("controls").items():
+        if kind in seen:
+            continue
+        seen.add(kind)
+        control = tab.locator(f"[data-control='{index}']").first
+        control.evaluate("""(control) => {
+            control.scrollIntoView({ block: "center", behavior: "instant" });
+            control.focus({ preventScroll: true, focusVisible: true });
+            control.getBoundingClientRect(); // what moves into view on focus, has moved
+            document.getAnimations()
+                .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
+                .forEach((each) => each.finish());
+        }""")
+        x, y, width, height = control.evaluate("""(control) => {
+            const { x, y, width, height } = control.getClientRects()[0]; // a link may be broken
+            return [x, y, width, height];
+        }""")
+        left, top = max(x - MARGIN, 0), max(y - MARGIN, 0)
+        box = {"x": left, "y": top, "width": min(x + width + MARGIN, size["width"]) - left,
+               "height": min(y + height + MARGIN, size["height"]) - top}
+        if box["width"] <= 2 * MARGIN or box["height"] <= 2 * MARGIN:
+            wrong.append(f"{kind} is not to be seen at ({x:.0f}, {y:.0f})")
+            continue
+        after = picture(tab, box)
+        tab.evaluate("document.activeElement.blur()")
+        before = picture(tab, box)
+        if (found := changed(before, after)) < 2 * (box["width"] + box["height"] - 4 * MARGIN):
+            wrong.append(f"{kind}: {found} pixels of a control of {width:.0f} × {height:.0f}")
+    return wrong
 
 
 def at_width(visit: Visit, width: int) -> dict[str, list[str]]:
@@ -156,9 +223,7 @@ def for_everybody(visit: Visit) -> dict[str, list[str]]:
     found = {"": visit.accessibility(OF_THE_REST)}
     visit.measure("thin")
     for theme in ("dark", "light"):  # the next page is opened in the light
-        visit.tab.emulate_media(color_scheme=theme)
-        visit.tab.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
-        visit.measure("settle")
+        visit.colour(theme)
         found[theme] = visit.accessibility(OF_COLOURS)
     return found
 
@@ -168,6 +233,7 @@ def visited(browser, html, server) -> Callable[[str], dict]:
     """A function that returns all that was measured in a page of the book, by its name."""
     pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
     wide, narrow = Visit(browser, 1280), Visit(browser, 390)
+    seen: dict[str, set[str]] = {"dark": set(), "light": set()}  # kinds of controls
 
     @functools.cache
     def visit(name: str) -> dict:
@@ -179,6 +245,10 @@ def visited(browser, html, server) -> Callable[[str], dict]:
         found["shift"] = {1280: wide.measure("shift")}
         found["typeset"] = wide.measure("typeset")
         found["rendered"] = wide.measure("rendered")
+        found["faint"] = {}
+        for theme, kinds in seen.items():  # the light comes last
+            wide.colour(theme)
+            found["faint"][theme] = faint(wide, kinds)
         wide.measure("unfold", True)
         found["cut"] = {1280: at_width(wide, 1280)}
         found["code"] = wide.measure("scrolledCode")
@@ -239,6 +309,9 @@ class OfEachPage:
 
     def test_is_accessible(self, visited, name):
         assert only_faults(visited(name)["axe"]) == {}
+
+    def test_shows_the_focus_on_each_kind_of_control(self, visited, name):
+        assert only_faults(visited(name)["faint"]) == {}
 
     @pytest.mark.parametrize("width", [1280, 390, 320])
     def test_is_not_cut(self, visited, name, width):
