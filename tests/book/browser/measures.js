@@ -118,7 +118,7 @@ window.measures = (() => {
 
   // Where the arrow keys cannot scroll.
   function unreachable() {
-    const selector = "pre, .math, mjx-container, .pst-scrollable-table-container";
+    const selector = "pre, .math, mjx-container, .pst-scrollable-table-container, .figure-box";
     return [...article().querySelectorAll(selector)]
       .filter((element) => element.scrollWidth > element.clientWidth + 1 && shown(element))
       .filter((element) => ["auto", "scroll"].includes(getComputedStyle(element).overflowX))
@@ -126,11 +126,44 @@ window.measures = (() => {
       .map((element) => `${name(element)}: ${text(element)}`);
   }
 
-  // Formulas that the Tab key stops at although they do not scroll.
+  // Formulas and figures that the Tab key stops at although they do not scroll.
   function stops() {
-    return [...article().querySelectorAll(".math, mjx-container")]
+    return [...article().querySelectorAll(".math, mjx-container, .figure-box")]
       .filter((element) => element.tabIndex >= 0 && element.scrollWidth <= element.clientWidth)
       .map(text);
+  }
+
+  // Figures whose smallest text is below 0.75 rem, as it is where they are less than `--legible` wide,
+  // or that reach beyond the window, or on a wide screen have to be scrolled.
+  function smallFigures() {
+    return [...article().querySelectorAll(".figure-box")].filter(shown).flatMap((box) => {
+      const figure = box.firstElementChild;
+      const legible = parseFloat(box.style.getPropertyValue("--legible"));
+      const width = figure.getBoundingClientRect().width / 16;
+      const wrong = [];
+      if (!(width >= legible - 0.01)) wrong.push(`${width} rem wide, legible at ${legible}`);
+      if (box.getBoundingClientRect().right > document.documentElement.clientWidth)
+        wrong.push("reaches beyond the window");
+      if (innerWidth >= 1280 && box.scrollWidth > box.clientWidth) wrong.push("has to be scrolled");
+      return wrong.map((what) => `${figure.alt ?? figure.getAttribute("aria-label")}: ${what}`);
+    });
+  }
+
+  // Plots whose ground is not the page's, or whose text is not the page's text.
+  function strangePlots() {
+    const [page, body] = [document.querySelector(".bd-main"), document.body].map(
+      (element) => getComputedStyle(element).backgroundColor
+    );
+    const paper = page === "rgba(0, 0, 0, 0)" ? body : page;
+    const light = document.documentElement.dataset.theme === "light";
+    return [...document.querySelectorAll("svg.plot")].flatMap((svg) => {
+      const ground = getComputedStyle(svg.querySelector("[id$='-patch_1'] path")).fill;
+      const { fill, color } = getComputedStyle(svg);
+      const right =
+        ground === paper && fill === color && fill !== ground &&
+        (paper === "rgb(255, 255, 255)") === light;
+      return right ? [] : [`${ground} on ${paper}, text ${fill} beside ${color}`];
+    });
   }
 
   // Programs that have to be scrolled; the tables in docstrings are none.
@@ -187,6 +220,52 @@ window.measures = (() => {
     return found.map((line) => line.text.trim());
   }
 
+  // What is shown on paper that ends right of it, or is cut by a box around it.
+  function cutOnPaper() {
+    const boxes = [];
+    const walker = document.createTreeWalker(article(), NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const node = walker.currentNode;
+      if (!node.data.trim() || node.parentElement.closest("mjx-container, svg")) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      for (const box of range.getClientRects())
+        if (box.width > 1) boxes.push([node.data.trim().slice(0, 60), box, node.parentElement]);
+    }
+    for (const node of article().querySelectorAll("mjx-container > svg, img, svg.drawing"))
+      boxes.push([node.tagName, node.getBoundingClientRect(), node.parentElement]);
+    const holders = new Map();
+    const holds = (element) => { // the boxes that cut or scroll what is inside
+      if (!element || element === article()) return [];
+      if (!holders.has(element)) {
+        const own = getComputedStyle(element).overflowX === "visible" ? [] : [element];
+        holders.set(element, [...own, ...holds(element.parentElement)]);
+      }
+      return holders.get(element);
+    };
+    return boxes
+      .filter(([, box, parent]) => {
+        const around = holds(parent).map((each) => each.getBoundingClientRect().right);
+        return box.width && box.right > Math.min(innerWidth, ...around) + 1;
+      })
+      .map(([what]) => what);
+  }
+
+  // The folds that are shut, whose content is not to be seen.
+  function shutOnPaper() {
+    return [...article().querySelectorAll("details:not([open]) > summary + *")]
+      .filter((content) => !shown(content) || !content.getBoundingClientRect().height)
+      .map((content) => text(content.parentElement));
+  }
+
+  // How many formulas have a place.
+  function placed() {
+    return formulas().filter((math) => {
+      const svg = math.querySelector("mjx-container > svg");
+      return svg && shown(svg) && svg.getBoundingClientRect().height;
+    }).length;
+  }
+
   // Punctuation that begins a line since a formula ends the one before.
   function strayed() {
     const wrong = [];
@@ -224,7 +303,8 @@ window.measures = (() => {
   }
 
   return {
-    unfold, hollow, thin, settle, cut, cutFormulas, unreachable, stops, scrolledCode, wrapped, lines, strayed, controls,
+    unfold, hollow, thin, settle, cut, cutFormulas, unreachable, stops, smallFigures, strangePlots,
+    scrolledCode, wrapped, cutOnPaper, shutOnPaper, placed, lines, strayed, controls,
     shift: () => shift,
     typeset: () => typeset,
     wider: () => document.documentElement.scrollWidth - innerWidth,

@@ -1,7 +1,8 @@
 """Every page of the book in a browser: whole, quiet, accessible, and readable on a phone.
 
 Each page is opened twice, from a server at 1280 pixels and from its file at 390, and everything is
-measured on these visits: see `measures.js`. A test that fails names the page and the place.
+measured on these visits, on paper and in the dark, too: see `measures.js`. A test that fails names
+the page and the place.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ import notebooks
 MEASURES = Path(__file__).with_name("measures.js")
 LINE = 75  # characters
 MARGIN = 6  # pixels around a control, in which its ring is seen
+PAPER = 657  # A4 between margins of 18 mm, in pixels of CSS
 SHIFT = 0.1  # the limit below which the layout counts as stable (web.dev/cls)
 WEIGHT = 2_000_000  # bytes of a page beside MathJax and the icons, which all pages share
 SHARED = re.compile(r"tex-svg-full\.js|fontawesome|webfonts")
@@ -214,7 +216,18 @@ def at_width(visit: Visit, width: int) -> dict[str, list[str]]:
     wider = visit.measure("wider")
     return {"the page is wider than the window": [f"by {wider} pixels"] if wider > 0 else [],
             **{name: visit.measure(name) for name in
-               ("cut", "cutFormulas", "unreachable", "stops", "wrapped", "strayed")}}
+               ("cut", "cutFormulas", "unreachable", "stops", "wrapped", "strayed",
+                "smallFigures")}}
+
+
+def on_paper(visit: Visit) -> dict:
+    """Return what is cut or hidden on paper, and how many formulas are printed."""
+    visit.tab.set_viewport_size({"width": PAPER, "height": 1000})
+    visit.tab.emulate_media(media="print")
+    found = {"cut": visit.measure("cutOnPaper"), "shut": visit.measure("shutOnPaper"),
+             "formulas": visit.measure("placed")}
+    visit.tab.emulate_media(media="screen")
+    return found
 
 
 def for_everybody(visit: Visit) -> dict[str, list[str]]:
@@ -245,10 +258,12 @@ def visited(browser, html, server) -> Callable[[str], dict]:
         found["shift"] = {1280: wide.measure("shift")}
         found["typeset"] = wide.measure("typeset")
         found["rendered"] = wide.measure("rendered")
-        found["faint"] = {}
+        found["faint"], found["plots"] = {}, {}
         for theme, kinds in seen.items():  # the light comes last
             wide.colour(theme)
+            found["plots"][theme] = wide.measure("strangePlots")
             found["faint"][theme] = faint(wide, kinds)
+        found["paper"] = on_paper(wide)
         wide.measure("unfold", True)
         found["cut"] = {1280: at_width(wide, 1280)}
         found["code"] = wide.measure("scrolledCode")
@@ -297,6 +312,10 @@ class OfEachPage:
         assert visited(name)["rendered"] == written
         assert visited(name)["rendered from file"] == written
 
+    def test_is_whole_on_paper(self, visited, name):
+        paper = visited(name)["paper"]
+        assert paper == {"cut": [], "shut": [], "formulas": visited(name)["rendered"]}
+
     def test_hardly_moves_while_it_loads(self, visited, name):
         assert {width: shift for width, shift in visited(name)["shift"].items()
                 if shift > SHIFT} == {}
@@ -312,6 +331,9 @@ class OfEachPage:
 
     def test_shows_the_focus_on_each_kind_of_control(self, visited, name):
         assert only_faults(visited(name)["faint"]) == {}
+
+    def test_plots_have_the_colours_of_the_page(self, visited, name):
+        assert only_faults(visited(name)["plots"]) == {}
 
     @pytest.mark.parametrize("width", [1280, 390, 320])
     def test_is_not_cut(self, visited, name, width):

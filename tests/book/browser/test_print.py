@@ -8,48 +8,16 @@ from collections import Counter
 
 import pytest
 from bs4 import BeautifulSoup
+from test_every_page import MEASURES, PAPER
 
 import notebooks
 import pdf
 
 pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed")
 
-PAPER = 657  # A4 between margins of 18 mm, in pixels of CSS
 PAGES = [page for part in pdf.parts() for page in part.pages]
 CHAPTERS = {path.stem: path for path in notebooks.in_order()}
 PRINTED = ["kl_divergence", "elbo"]  # two chapters that refer to each other
-
-# What an article shows on paper that ends right of it, or is cut by a box around it.
-CUT = """paper => {
-    const cut = [];
-    const article = document.querySelector("article.bd-article");
-    const boxes = [];
-    const walk = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
-    while (walk.nextNode()) {
-        const node = walk.currentNode;
-        if (!node.data.trim() || node.parentElement.closest("mjx-container, svg")) continue;
-        const range = document.createRange();
-        range.selectNodeContents(node);
-        for (const box of range.getClientRects())
-            if (box.width > 1) boxes.push([node.data.trim().slice(0, 60), box, node.parentElement]);
-    }
-    for (const node of article.querySelectorAll("mjx-container > svg, img, svg.drawing"))
-        boxes.push([node.tagName, node.getBoundingClientRect(), node.parentElement]);
-    const holders = new Map();
-    const holds = (element) => {  // the boxes that cut or scroll what is inside
-        if (!element || element === article) return [];
-        if (!holders.has(element)) {
-            const own = getComputedStyle(element).overflowX === "visible" ? [] : [element];
-            holders.set(element, [...own, ...holds(element.parentElement)]);
-        }
-        return holders.get(element);
-    };
-    for (const [text, box, parent] of boxes) {
-        const around = holds(parent).map((each) => each.getBoundingClientRect().right);
-        if (box.width && box.right > Math.min(paper, ...around) + 1) cut.push(text);
-    }
-    return cut;
-}"""
 
 # In a fold that is shut an element has a size, but is not visible.
 HEIGHTS = """all => all.map(each =>
@@ -82,49 +50,15 @@ def squeezed(text):
 # One page ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def paper(browser, html):
-    """Of each page as it is printed: what is cut, and how high each formula and each fold is."""
-    tab, found = browser.new_page(), {}
-    tab.set_default_timeout(120_000)  # a long page on a busy machine
-    for name in PAGES:
-        on_paper(tab, html, name)
-        found[name] = {"cut": tab.evaluate(CUT, PAPER), **{
-            kind: tab.locator(selector).evaluate_all(HEIGHTS) for kind, selector in [
-                ("formulas", "article .math.notranslate mjx-container > svg"),
-                ("folds", "article details:not([open]) > summary + *")]}}
-    tab.close()
-    return found
-
-
-def test_nothing_is_cut_at_the_right_edge(paper):
-    assert {name: found["cut"] for name, found in paper.items() if found["cut"]} == {}
-
-
-def test_each_formula_has_a_place_on_paper(paper, html):
-    """Those of folds too."""
-    written = {}
-    for name in paper:
-        source = (html / f"{name}.html").read_text(encoding="utf-8")
-        written[name] = len(re.findall('class="[^"]*\\bmath notranslate', source))
-    assert {name: sum(map(bool, found["formulas"])) for name, found in paper.items()} == written
-    assert sum(written.values()) > 3000
-
-
-def test_all_folds_are_open(paper):
-    folds = [height for found in paper.values() for height in found["folds"]]
-    assert len(folds) > 100
-    assert min(folds) > 0
-
-
 def test_code_wraps_on_narrow_paper(page, html):
     narrow = 380
     cells = page.locator("article .cell_input pre")
+    page.add_init_script(path=MEASURES)
     on_paper(page, html, of("elbo"))
     wide = sum(cells.evaluate_all(HEIGHTS))
     on_paper(page, html, of("elbo"), narrow)
     assert sum(cells.evaluate_all(HEIGHTS)) > 1.1 * wide  # lines have become two
-    assert page.evaluate(CUT, narrow) == []
+    assert page.evaluate("measures.cutOnPaper()") == []
 
 
 def test_solutions_are_printed_at_their_exercises(page, html):
