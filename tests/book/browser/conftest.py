@@ -87,7 +87,11 @@ def page(browser):
 
 @pytest.fixture
 def figure(page, html, request):
-    """The moving figure `FIGURE` of the page `PAGE`: a module of tests names both."""
+    """The moving figure `FIGURE` of the page `PAGE`: a module of tests names both.
+
+    The formulas around it are left as they are, so that it is there sooner.
+    """
+    page.route("**/tex-svg-full.js*", lambda route: route.fulfill(body=""))
     selector = request.module.FIGURE
     page.goto((html / request.module.PAGE).as_uri())
     page.locator(f"{selector}.started").wait_for()

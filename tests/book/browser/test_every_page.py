@@ -211,6 +211,7 @@ def faint(visit: Visit, seen: set[str]) -> list[str]:
 def at_width(visit: Visit, width: int) -> dict[str, list[str]]:
     """Return what is cut at a width, with all folds open."""
     visit.tab.set_viewport_size({"width": width, "height": 900})
+    visit.measure("settle")
     with contextlib.suppress(TimeoutError):  # what scrolls becomes a stop of the Tab key soon after
         visit.tab.wait_for_function("!measures.unreachable().length", timeout=1000)
     wider = visit.measure("wider")

@@ -4,20 +4,12 @@ import re
 
 import matplotlib as mpl
 import numpy as np
-import pytest
 
 import notebooks
 from live import noise_and_back
 
 PAGE = "chapters/diffusion/samplers.html"
 FIGURE = '[data-live="noise_and_back"]'
-
-
-@pytest.fixture
-def figure(page, html):
-    page.goto((html / PAGE).as_uri())
-    page.locator(f"{FIGURE}.started").wait_for()
-    return page.locator(FIGURE)
 
 
 def state(figure):
