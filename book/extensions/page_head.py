@@ -34,6 +34,7 @@ import reading
 __all__ = ["BLANK", "data_in", "facts", "head", "links", "repository", "repository_links", "setup",
            "versions"]
 
+TEXT = "laptop"  # the budget of which the chapters speak
 BLANK = "without_solutions"  # the folder beside the pages with notebooks for students
 LOADED = re.compile(r"Loaded (.*MNIST.*?): ([\d,]+ training and [\d,]+ test digits)")
 FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "keras": "Keras", "tensorflow": "TensorFlow",
@@ -81,7 +82,8 @@ def facts(chapter: Path, printed: str, executed: float | None) -> dict[str, str]
     if minutes := reading.stated_minutes(chapter):
         found["Reading"] = f"{minutes} minutes"
     if executed is not None:
-        found["Budget"] = os.environ.get("GENMODELS_BUDGET") or "laptop"
+        budget = os.environ.get("GENMODELS_BUDGET") or TEXT
+        found["Budget"] = budget if budget == TEXT else f"{budget} (the text describes {TEXT})"
     if data := data_in(printed):
         found["Data"] = data
     if executed is not None:

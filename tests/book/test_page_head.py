@@ -1,6 +1,5 @@
 """The head of a chapter says what is known of it, and nothing that is not."""
 
-import os
 import platform
 from datetime import datetime
 from importlib import metadata
@@ -51,13 +50,16 @@ def test_versions_are_those_that_a_chapter_uses(monkeypatch):
     assert "Keras" not in page_head.versions(ELBO)
 
 
-def test_what_was_executed_has_its_budget_its_device_and_its_date(monkeypatch):
+@pytest.mark.parametrize(("budget", "shown"), [
+    ("", "laptop"), ("laptop", "laptop"), ("quick", "quick (the text describes laptop)")])
+def test_what_was_executed_has_its_budget_its_device_and_its_date(monkeypatch, budget, shown):
     monkeypatch.setattr(page_head.devices, "device_of", lambda used: "CPU")
+    monkeypatch.setenv("GENMODELS_BUDGET", budget)
     when = datetime(2026, 3, 5, 12).timestamp()
     head = head_of("chapters/vae/vae_keras", LOADED, executed={"succeeded": True, "mtime": when})
     assert facts_in(head) == {
         "Reading": f"{reading.stated_minutes(KERAS)} minutes",
-        "Budget": os.environ.get("GENMODELS_BUDGET") or "laptop",
+        "Budget": shown,
         "Data": "bundled MNIST subset, 4,000 training and 1,000 test digits",
         "Device": "CPU", "Versions": page_head.versions(KERAS), "Executed": "5 March 2026"}
 
