@@ -26,6 +26,7 @@ __all__ = ["LiveFigure", "data_script", "setup"]
 BOOK = Path(__file__).resolve().parent.parent
 SCRIPTS = BOOK / "static" / "live"
 PREFIX = "live_"
+ELSEWHERE = "In the rendered book"  # as a notebook says it
 
 
 class LiveFigure(nodes.General, nodes.Element):
@@ -89,6 +90,15 @@ def wrap(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         box += still
 
 
+def say_here(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Say "here" in the page of what a notebook says that it is so in the rendered book."""
+    if app.builder.format != "html":
+        return
+    for text in list(doctree.findall(nodes.Text)):
+        if text.startswith(ELSEWHERE):
+            text.parent.replace(text, nodes.Text("Here" + text.removeprefix(ELSEWHERE)))
+
+
 def load_scripts(app: Sphinx, pagename: str, templatename: str, context: Mapping[str, Any],
                  doctree: nodes.document | None) -> None:
     """Let a page load the style and the scripts of the figures that it shows, and no other page."""
@@ -110,5 +120,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_node(LiveFigure, html=(open_box, close_box))
     app.connect("env-updated", write_data)
     app.connect("doctree-resolved", wrap, priority=400)  # before a drawing becomes part of the page
+    app.connect("doctree-resolved", say_here)
     app.connect("html-page-context", load_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
-"""Let a link to an equation or a section of the book show in a card what it leads to.
+"""Let a link to an equation, a section or a term of the book show in a card what it leads to.
 
 A page that is opened as a file may not read another page. So what the cards show stands in one
-script, `_static/previews/data.js`: the TeX of each labelled equation, and of each section its title
-and its first sentence. `previews.js` loads it when a reader first stays on such a link.
+script, `_static/previews/data.js`: the TeX of each labelled equation, of each section its title and
+its first sentence, and of each term the sentence that defines it. `previews.js` loads it when a reader first stays on such a link.
 """
 
 import json
@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-__all__ = ["DATA", "as_html", "first_sentence", "previews_of", "setup"]
+__all__ = ["DATA", "as_html", "previews_of", "sentences", "setup"]
 
 DATA = "previews/data.js"
 TAGS = {nodes.strong: "strong", nodes.emphasis: "em", nodes.literal: "code"}
@@ -45,18 +45,33 @@ def displayed(tex: str) -> str:
     return rf'<div class="math">\[{escape(tex)}\]</div>'
 
 
-def first_sentence(paragraph: nodes.Element) -> str:
-    """Return the first sentence of a paragraph as HTML; a sentence may end in its text alone."""
-    found = []
+def sentences(paragraph: nodes.Element) -> list[tuple[str, list[nodes.Node]]]:
+    """Return the sentences of a paragraph as HTML, each with the nodes in it that are no text.
+
+    A sentence may end in the paragraph's text alone.
+    """
+    found: list[tuple[str, list[nodes.Node]]] = [("", [])]
     for child in paragraph.children:
-        if isinstance(child, nodes.Text):
-            text = re.sub(r"\s+", " ", child.astext())
-            if end := END.search(text):
-                return "".join([*found, escape(text[: end.end()])])
-            found.append(escape(text))
-        else:
-            found.append(as_html(child))
-    return "".join(found)
+        if not isinstance(child, nodes.Text):
+            html, inside = found[-1]
+            found[-1] = (html + as_html(child), [*inside, child])
+            continue
+        text, start = re.sub(r"\s+", " ", child.astext()), 0
+        for end in END.finditer(text):
+            html, inside = found[-1]
+            found[-1] = (html + escape(text[start : end.end()]), inside)
+            found.append(("", []))
+            start = end.end() + len(" ")
+        html, inside = found[-1]
+        found[-1] = (html + escape(text[start:]), inside)
+    return [each for each in found if each[0].strip()]
+
+
+def defining(term: nodes.Element) -> str:
+    """Return the sentence in which a term is in bold as HTML; "" if it is not in a paragraph."""
+    if not isinstance(term.parent, nodes.paragraph):
+        return ""
+    return next(html for html, inside in sentences(term.parent) if term in inside)
 
 
 def opening(section: nodes.Element) -> str:
@@ -65,12 +80,12 @@ def opening(section: nodes.Element) -> str:
         if isinstance(child, nodes.section):
             return ""
         if isinstance(child, nodes.paragraph) and child.astext().strip():
-            return first_sentence(child)
+            return next((html for html, _ in sentences(child)), "")
     return ""
 
 
 def previews_of(doctree: nodes.document) -> Iterator[tuple[str, str, str]]:
-    """Yield (ID, title, content) of each section and each labelled equation of a page.
+    """Yield (ID, title, content) of each section, labelled equation and defined term of a page.
 
     Title and content are HTML. The page itself has the ID "".
     """
@@ -86,6 +101,10 @@ def previews_of(doctree: nodes.document) -> Iterator[tuple[str, str, str]]:
         if label := equation.get("label"):
             name = nodes.make_id(f"equation-{label}")
             yield name, f"({escape(label)}) in {page}", displayed(equation.astext())
+    for term in doctree.findall(nodes.strong):
+        for name in term["ids"]:
+            if text := defining(term):
+                yield name, page, text
 
 
 def collect(app: Sphinx, doctree: nodes.document) -> None:
@@ -130,6 +149,6 @@ def setup(app: Sphinx) -> dict[str, bool | int]:
     app.connect("env-before-read-docs", prepare)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
-    app.connect("doctree-read", collect)
+    app.connect("doctree-read", collect, priority=600)  # when terms have IDs
     app.connect("env-updated", write)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}

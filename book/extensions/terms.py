@@ -16,8 +16,8 @@ TERMS = "chapters/appendix/terms"
 
 
 def normal(text: str) -> str:
-    """Return a term as it is compared: in small letters, with straight apostrophes."""
-    return " ".join(text.replace("’", "'").lower().split())
+    """Return a term as it is compared: small letters, straight apostrophes, spaces for hyphens."""
+    return " ".join(text.replace("’", "'").replace("-", " ").lower().split())
 
 
 def mark(app: Sphinx, doctree: nodes.document) -> None:

@@ -50,8 +50,8 @@ function score(place, pageTitle, wanted, phrase) {
       + (whole(term).test(`${title} ${text}`) ? 5 : 0);
   }
   const named = title === phrase || title === `equation (${phrase})` || title.endsWith(`.${phrase}`);
-  if (named) sum += place.kind === "section" ? 100 : 150; // where it is defined comes first
-  else if (whole(phrase).test(title)) sum += 40;
+  if (named) sum += { section: 100, api: 40 }[place.kind] ?? 150; // where it is defined comes first
+  else if (whole(phrase).test(title)) sum += place.kind === "api" ? 10 : 40;
   if (whole(phrase).test(text)) sum += 15;
   // A place that only its page's title fits says nothing of its own.
   return wanted.some((term) => `${title} ${text} ${code}`.search(beginning(term)) >= 0) ? sum : 0;

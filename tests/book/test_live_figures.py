@@ -1,6 +1,7 @@
 """Figures that a reader moves: what the build adds to a page. Their scripts: see `browser/`."""
 
 import re
+from types import SimpleNamespace
 
 import live_figures
 import numpy as np
@@ -73,6 +74,16 @@ def test_a_notebook_says_where_its_figure_moves(name, chapter):
     drawing = rf"!\[[^\]]*\]\(figures/live_{name}\.svg\)"  # not a link to it
     after = re.split(drawing, text, maxsplit=1)[1]
     assert "rendered book" in after.split("\n\n")[2], "the sentence after the caption invites"
+
+
+@pytest.mark.parametrize(("kind", "shown"), [
+    ("html", "Here you can move it."), ("latex", "In the rendered book you can move it.")])
+def test_a_page_says_here(kind, shown):
+    document = nodes.section()
+    document += nodes.paragraph("", "In the rendered book you can move it.")
+    app = SimpleNamespace(builder=SimpleNamespace(format=kind))
+    live_figures.say_here(app, document, "page")
+    assert document.astext() == shown
 
 
 def test_the_bound_is_that_of_the_model_in_its_chapter():

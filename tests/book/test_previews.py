@@ -1,4 +1,4 @@
-"""What a card shows of a section and of an equation, and where it is kept."""
+"""What a card shows of a section, an equation and a term, and where it is kept."""
 
 from types import SimpleNamespace
 
@@ -34,7 +34,17 @@ def section(title: str, name: str, *children: nodes.Node) -> nodes.section:
     (("A < b & c. D",), "A &lt; b &amp; c."),
 ])
 def test_the_first_sentence(parts, sentence):
-    assert previews.first_sentence(paragraph(*parts)) == sentence
+    assert previews.sentences(paragraph(*parts))[0][0] == sentence
+
+
+def test_a_term_is_shown_with_the_sentence_that_defines_it():
+    term = nodes.strong("", "entropy", ids=["term-entropy"])
+    document = new_document("page")
+    document += section("Page", "page", paragraph("First. The ", term, " is\na mean. Last."),
+                        paragraph("Not ", nodes.strong("", "this"), "."))
+    assert ("term-entropy", "Page", "The <strong>entropy</strong> is a mean.") in list(
+        previews.previews_of(document))
+    assert previews.defining(nodes.strong("", "alone", ids=["term-alone"])) == ""
 
 
 def test_sections_and_equations_of_a_page():
