@@ -2,7 +2,8 @@
 
 A page that is opened as a file may not read another page. So what the cards show stands in one
 script, `_static/previews/data.js`: the TeX of each labelled equation, of each section its title and
-its first sentence, and of each term the sentence that defines it. `previews.js` loads it when a reader first stays on such a link.
+its first sentence, and of each term the sentence that defines it. `previews.js` loads it when a
+reader first stays on such a link.
 """
 
 import json
