@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 __all__ = ["TERMS", "normal", "setup"]
 
 TERMS = "chapters/appendix/terms"
+API = "chapters/appendix/api"  # has the names of arguments in bold
 
 
 def normal(text: str) -> str:
@@ -37,7 +38,7 @@ def add_places(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Let each term of the list link to the chapters that define it, in the order of the book."""
     if docname != TERMS:
         return
-    order = [name for name in app.env.collect_relations() if name in app.env.terms]
+    order = [name for name in app.env.collect_relations() if name in app.env.terms and name != API]
     for item in doctree.findall(nodes.list_item):
         term = normal(item.astext())
         pages = [name for name in order if term in app.env.terms[name]]
