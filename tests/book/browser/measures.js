@@ -258,6 +258,9 @@ window.measures = (() => {
       .map((content) => text(content.parentElement));
   }
 
+  // How many folds are shut, seen on paper or not.
+  const shut = () => article().querySelectorAll("details:not([open]) > summary + *").length;
+
   // How many formulas have a place.
   function placed() {
     return formulas().filter((math) => {
@@ -304,7 +307,7 @@ window.measures = (() => {
 
   return {
     unfold, hollow, thin, settle, cut, cutFormulas, unreachable, stops, smallFigures, strangePlots,
-    scrolledCode, wrapped, cutOnPaper, shutOnPaper, placed, lines, strayed, controls,
+    scrolledCode, wrapped, cutOnPaper, shutOnPaper, shut, placed, lines, strayed, controls,
     shift: () => shift,
     typeset: () => typeset,
     wider: () => document.documentElement.scrollWidth - innerWidth,
