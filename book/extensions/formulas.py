@@ -20,19 +20,19 @@ def keep_together(document: nodes.Element) -> None:
     """Put each formula in a line of text into one inline node with what touches it."""
     for formula in list(document.findall(nodes.math)):
         parent = formula.parent
-        place = parent.index(formula)
+        place = parent.index(formula)  # `replace` would take the first of two equal texts
         before = parent[place - 1] if place else None
         after = parent[place + 1] if place + 1 < len(parent) else None
         group = nodes.inline("", "", classes=["unbroken"])
         if isinstance(before, nodes.Text) and (found := OPENING.search(before)):
-            parent.replace(before, nodes.Text(before[: found.start()]))
+            parent[place - 1] = nodes.Text(before[: found.start()])
             group += nodes.Text(found[0])
         end = ""
         if isinstance(after, nodes.Text) and (found := TOUCHING.search(after)):
-            parent.replace(after, nodes.Text(after[found.end() :]))
+            parent[place + 1] = nodes.Text(after[found.end() :])
             end = found[0]
         if end or group.children:
-            parent.replace(formula, group)
+            parent[place] = group
             group += [formula, nodes.Text(end)]
 
 

@@ -26,6 +26,7 @@ def shown(node: nodes.Element) -> str:
     (["the ", "$n$", "th"], "the {nth}"),
     (["between ", "$a$", "–", "$b$", "."], "between a–{b.}"),
     (["", "$a$", ", ", "$b$", "; ", "$c$"], "{a,} {b;} c"),
+    (["; ", "$x$", "; ", "$y$"], "; {x;} y"),  # the second of two equal texts
     (["if ", "$x$", " is"], "if x is"),
 ])
 def test_a_formula_is_kept_together_with_what_touches_it(parts, expected):
