@@ -38,8 +38,9 @@ that an exercise uses.
 FOR_LECTURERS = """\
 ## For lecturers
 
-`make student` writes the chapters without solutions to `_build/student/`, and the same as
-`_build/student.zip`. The notebooks run from top to bottom as they are.
+At the top of each chapter is its notebook without solutions. `make student` writes all of them to
+`_build/student/`, and the same as `_build/student.zip`; they run from top to bottom as they are.
+`make pdf SOLUTIONS=no` prints the book without solutions.
 
 ```
 python -m genmodels.exercises.grade submissions/*.ipynb --csv grades.csv

@@ -1,8 +1,11 @@
 """The time that a chapter says it takes to read is the one that is measured."""
 
+import re
+
 import nbformat
 import pytest
 
+import exercise_list
 import notebooks
 import reading
 
@@ -10,6 +13,17 @@ import reading
 @pytest.mark.parametrize("chapter", notebooks.notebooks(), ids=lambda path: path.stem)
 def test_a_chapter_states_its_time(chapter):
     assert reading.stated_minutes(chapter) == reading.measure(chapter).minutes
+
+
+def test_the_home_page_states_the_time_of_all_chapters():
+    home = (notebooks.CHAPTERS / "index.md").read_text()
+    pattern = r"takes (\d+) to (\d+) minutes to read, and its five exercises (\d+) to (\d+) minutes"
+    (stated,) = re.findall(pattern, home)
+    exercises = [exercise_list.exercises_of(chapter) for chapter in notebooks.notebooks()]
+    assert {len(found) for found in exercises} == {5}
+    reads = [reading.stated_minutes(chapter) for chapter in notebooks.notebooks()]
+    solves = [sum(one.task.minutes for one in found) for found in exercises]
+    assert [int(number) for number in stated] == [min(reads), max(reads), min(solves), max(solves)]
 
 
 def test_what_is_folded_and_the_exercises_do_not_count(tmp_path):

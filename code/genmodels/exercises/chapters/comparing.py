@@ -17,7 +17,7 @@ __all__ = ["bits_of_any_range", "digitised_noise", "held_out_variance", "paired_
 @exercise(
     "bits-of-any-range", kind="derive", difficulty=1, minutes=10,
     right="Test a published figure: a uniform density needs log₂ M bits, whatever the interval, "
-          "and a model of bytes with more than 8 has learned less than nothing.")
+          "and for bytes a bound above 8 says less than no model at all.")
 def bits_of_any_range(answer):
     rng = np.random.default_rng(0)
     for d, levels, width in ((12, 32, 2.5), (7, 256, 2)):
@@ -217,7 +217,7 @@ def read_the_histograms(diagnosis, coverage, flat_means):
 @exercise(
     "digitised-noise", kind="explore", difficulty=3, minutes=25,
     right="The digits of MNIST have a black border without noise: there the cells are coarse, and "
-          "a density with its own narrow σ claims less than 0 bits.")
+          "without dequantisation a density with its own narrow σ claims less than 0 bits.")
 def digitised_noise(bits, smallest, more, describes):
     for ratio in (np.array([0.1, 0.3, 0.5, 1.0]), np.array([2.5, 12.0, 50.0])):
         exact = entropy_of_integers(ratio)
