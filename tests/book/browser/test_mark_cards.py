@@ -42,6 +42,23 @@ def test_each_identity_has_a_mark_beside_its_equation(chapter):
         assert -2 <= below <= 40 and abs(right) <= 12
 
 
+def test_on_a_phone_number_and_mark_stand_below_the_formula(page, html):
+    page.set_viewport_size({"width": 390, "height": 800})
+    opened(page, html)
+    page.evaluate("MathJax.startup.promise")
+    places = page.evaluate("""() => [...document.querySelectorAll('.proof-mark')].map(mark => {
+        const equation = mark.previousElementSibling;
+        const formula = equation.querySelector('mjx-container').getBoundingClientRect();
+        const number = equation.querySelector('.eqno').getBoundingClientRect();
+        const link = mark.firstElementChild.getBoundingClientRect();
+        return [formula.width / equation.clientWidth, number.top - formula.bottom,
+                link.top - formula.bottom, number.left - link.right]; })""")
+    assert len(places) == 3
+    for share, number_below, mark_below, apart in places:
+        assert share == pytest.approx(1, abs=0.01)
+        assert min(number_below, mark_below, apart) > -2  # pixels; none covers another
+
+
 def test_the_pointer_opens_the_card_and_its_links_lead_to_the_cells(chapter):
     chapter.locator(MARK).scroll_into_view_if_needed()
     chapter.hover(MARK)
