@@ -182,7 +182,8 @@ def convert(value: ArrayLike, xt: ArrayLike, alpha_bar: float, *, given: str,
         value: the prediction, (n, ...).
         xt: (n, ...).
         alpha_bar: the noise level, in (0, 1).
-        given, wanted: each one of "x0", "noise", "score", "v".
+        given: what the value predicts, "x0", "noise", "score" or "v".
+        wanted: what is returned, one of the same.
 
     Raises:
         TypeError, ValueError: for what is not numbers, NaN or infinity, shapes that differ,

@@ -141,8 +141,8 @@ def jackknife(
         log_weights: shape (n,), nats; the averages are then weighted ones.
 
     Returns:
-        The value at the averages over all rows, and its error: arrays of the statistic's shape, or
-        numbers.
+        The value at the averages over all rows, and its error, as arrays of the statistic's shape
+        or numbers.
 
     Raises:
         TypeError: if ``columns`` or ``log_weights`` does not hold real numbers, or ``num_blocks``

@@ -48,7 +48,8 @@ def hybrid_monte_carlo(
 
     Args:
         x: where the chains start, (n, ...).
-        action, force: functions of x that return S, (n,), and −∂S/∂x, (n, ...).
+        action: a function of x that returns S, (n,).
+        force: a function of x that returns −∂S/∂x, (n, ...).
 
     Returns the chains, (num_trajectories, n, ...), and ΔH = H(end) − H(start) of each trajectory,
     accepted or not, (num_trajectories, n). In equilibrium ⟨e^{−ΔH}⟩ = 1, whose measured value is

@@ -131,7 +131,8 @@ class LinearGaussian:
 
         Args:
             x: one data point, shape (d,).
-            q_mean, q_log_var: mean and log σ² of Q, shape (k,).
+            q_mean: mean of Q, shape (k,).
+            q_log_var: log σ² of Q, shape (k,).
 
         Raises:
             ValueError: for NaN or infinity, or shapes that do not match.

@@ -1,7 +1,7 @@
 """What answers are compared with: call one, bring its result to NumPy, say what is wrong with it.
 
-A check `ask`s an answer for its result, in whatever framework it is written, and `compare`s it with
-what is right: `NotYet` tells the student what came out and, where it is known, which mistake it is.
+A check calls `ask` for an answer's result, in whatever framework it is written, and `compare` holds
+it against what is right: `NotYet` tells the student what came out and, where it is known, which mistake it is.
 """
 
 import contextlib

@@ -256,8 +256,8 @@ def fit(model: Flow, x: Array, action: Action, *, history: History | None = None
 
     action: S, differentiable and even, see `phi4_action`. settings: those of `training.Settings`,
     in float32 unless precision is given. history: that of an earlier call, to go on; without one,
-    `model.set_base(x)` comes first. Errors are those of `training.torch.train`, and:
-    Raises TypeError or ValueError if x is not finite floats (n, L, L), or the action returns no
+    `model.set_base(x)` comes first. Errors are those of `training.torch.train`, and
+    TypeError or ValueError if x is not finite floats (n, L, L), or the action returns no
     tensor (n,) of finite numbers, or is not even, as q is.
     """
     check_examples(x, "x", model.shape)

@@ -5,6 +5,8 @@
     "spins"            x = ±1, the decoder gives the logits of x = 1
     "gaussian"         any real x, the decoder gives the mean; variance 1
     "gaussian-pixels"  x in [0, 1], the decoder gives the mean minus ½, in [−1, 1]; variance 1
+
+A model names the one that it uses as its `likelihood`.
 """
 
 import math

@@ -1,6 +1,8 @@
 """Training in PyTorch: one step of Adam on any model. The loop around it is `training.steps`.
 
     Θ ← Adam(Θ, ∇ objective, learning rate),   objective: the mean of a batch's loss, unless named
+
+The losses stay on the device until they are shown.
 """
 
 from collections.abc import Callable
