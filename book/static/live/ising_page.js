@@ -97,7 +97,7 @@ liveFigures.define("ising_page", (box, data) => {
     const line = energies.map((u, k) => `${x(first + k * step)},${y(u)}`).join(" ");
     const T = x(heat.valueAsNumber), ink = "currentColor", colour = live.colours.orange;
     live.shape(picture, "polyline", { points: line, fill: "none", stroke: ink });
-    live.shape(picture, "path", { d: `M${T} 4V100`, stroke: ink, "stroke-opacity": 0.4 });
+    live.shape(picture, "path", { d: `M${T} 18V100`, stroke: ink, "stroke-opacity": 0.4 });
     if (found) {
       const [u, error] = found.energy;
       live.shape(picture, "circle", { cx: T, cy: y(u), r: 4, fill: colour });

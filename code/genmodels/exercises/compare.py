@@ -1,7 +1,8 @@
 """What answers are compared with: call one, bring its result to NumPy, say what is wrong with it.
 
 A check calls `ask` for an answer's result, in whatever framework it is written, and `compare` holds
-it against what is right: `NotYet` tells the student what came out and, where it is known, which mistake it is.
+it against what is right: `NotYet` tells the student what came out and, where it is known, which
+mistake it is.
 """
 
 import contextlib
