@@ -93,3 +93,12 @@ def test_the_head_is_not_printed_with_its_links(opened):
     tab.emulate_media(media="print")
     assert tab.locator(".page-head dl").is_visible()
     assert not tab.locator(".page-head a").first.is_visible()
+
+
+@pytest.mark.parametrize("width", [600, 800, 1280])
+def test_names_in_the_notation_are_not_broken(opened, width):
+    tab = opened("appendix/notation", width, 800)
+    names = tab.locator("#notation table code").evaluate_all(
+        "(all) => all.map((e) => [e.textContent, e.getClientRects().length])")
+    assert len(names) > 50
+    assert [name for name, lines in names if lines > 1 and name.isidentifier()] == []
