@@ -1,5 +1,5 @@
 // Cards beside links. While the pointer or the keyboard's focus is on a link, its card is shown below
-// it, or above it where there is more room; Escape closes the card. Other scripts of the book say
+// it, or above it, or left of it where neither has room; Escape closes the card. Other scripts of the book say
 // which links have cards, and what stands in them.
 const hoverCards = (() => {
   const DELAY = 200; // milliseconds: not for a pointer that only passes, and time to reach the card
@@ -8,17 +8,26 @@ const hoverCards = (() => {
   let wanted = null; // the link that waits for its card
   let timer = 0;
 
-  // Beside the link, never on it, and never wider than the window.
+  // Beside the link, never on it, nor on the header, and never wider than the window.
   function place() {
     const lines = open.link.getClientRects(); // a link may be broken across lines
     if (!lines.length) return hide();
     const first = lines[0];
     const last = lines[lines.length - 1];
     const room = document.documentElement;
-    const above = first.top;
+    const header = document.querySelector(".bd-header-article"); // stays in sight
+    const highest = header?.getBoundingClientRect().bottom ?? 0;
+    const above = Math.max(first.top - highest, 0);
     const under = room.clientHeight - last.bottom;
     open.card.style.maxHeight = "";
     const { width, height } = open.card.getBoundingClientRect();
+    if (height > Math.max(above, under) && lines.length === 1 && first.left >= width + 8) {
+      const most = room.clientHeight - highest;
+      const top = Math.min(first.top, room.clientHeight - Math.min(height, most));
+      Object.assign(open.card.style, {
+        maxHeight: `${most}px`, left: `${first.left - width}px`, top: `${top}px` });
+      return undefined;
+    }
     const below = height <= under || under >= above;
     open.card.style.maxHeight = `${Math.max(below ? under : above, 60)}px`;
     const left = Math.min(below ? last.left : first.left, room.clientWidth - width - 8);

@@ -3,6 +3,8 @@
 
 const SHOWN = 3; // places of a page, before the others are folded
 const EXCERPT = 180; // characters
+const FEW = 6; // places with all words: if there are fewer, others are shown below them
+const OTHER_PAGES = 5; // with some of the words
 const KINDS = { section: "", equation: "equation", term: "definition", api: "API" };
 
 // Text as it is compared: small letters without accents; a hyphen or a dash is a space.
@@ -35,17 +37,22 @@ const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\\/]/g, "\\$&").replace(
 const beginning = (term) => new RegExp(`(?<![\\p{L}\\p{N}])${escaped(term)}`, "gu");
 const whole = (term) => new RegExp(`(?<![\\p{L}\\p{N}])${escaped(term)}(?![\\p{L}\\p{N}])`, "u");
 
-// How well a place fits; 0 if a term is missing.
-function score(place, pageTitle, wanted, phrase) {
+// How well a place fits; 0 if it has fewer than `needed` of the terms.
+function score(place, pageTitle, wanted, phrase, needed) {
   const { title, code } = place.folded;
   const text = place.kind === "term" ? "" : place.folded.text; // its section has the same text
   let sum = 0;
+  let missing = 0;
   for (const term of wanted) {
     const begins = beginning(term);
     const count = (text.match(begins) ?? []).length;
     const inTitle = title.search(begins) >= 0;
     const inCode = code.search(begins) >= 0;
-    if (!inTitle && !count && !inCode && pageTitle.search(begins) < 0) return 0;
+    if (!inTitle && !count && !inCode && pageTitle.search(begins) < 0) {
+      missing += 1;
+      if (missing > wanted.length - needed) return 0;
+      continue;
+    }
     sum += (inTitle ? 20 : 0) + 2 * Math.min(count, 5) + (inCode ? 1 : 0)
       + (whole(term).test(`${title} ${text}`) ? 5 : 0);
   }
@@ -58,18 +65,29 @@ function score(place, pageTitle, wanted, phrase) {
 }
 
 // The pages that fit, best first, each with its places, best first.
-function find(pages, query) {
+function find(pages, query, needed = terms(query).length) {
   const wanted = terms(query);
   const phrase = fold(query).replace(/["“”]/g, "").trim().replace(/ +/g, " ");
   if (!wanted.length) return [];
   return pages.map((page) => {
     const places = page.places
-      .map((place) => ({ place, score: score(place, page.folded, wanted, phrase) }))
+      .map((place) => ({ place, score: score(place, page.folded, wanted, phrase, needed) }))
       .filter((found) => found.score > 0)
       .sort((a, b) => b.score - a.score);
     const best = places.length ? places[0].score + Math.min(places.length, 10) : 0;
     return { page, places: places.map((found) => found.place), best };
   }).filter((found) => found.best > 0).sort((a, b) => b.best - a.best);
+}
+
+// Where few places have all words: the best pages with places that have more than half of them.
+function findOthers(pages, query, found) {
+  const wanted = terms(query).length;
+  const most = Math.floor(wanted / 2) + 1;
+  const complete = new Set(found.flatMap(({ places }) => places));
+  if (complete.size >= FEW || most >= wanted) return [];
+  const left = pages.map((page) => (
+    { ...page, places: page.places.filter((place) => !complete.has(place)) }));
+  return find(left, query, most).slice(0, OTHER_PAGES);
 }
 
 // By how many letters added, left out, changed or swapped two words differ.
@@ -166,15 +184,40 @@ function listOf(page, places, wanted, phrase) {
 
 const counted = (number, one, many) => `${number} ${number === 1 ? one : many}`;
 
+// Pages with their places, below headings of a level.
+function listed(found, level, wanted, phrase) {
+  return found.flatMap(({ page, places }) => {
+    const heading = document.createElement(level);
+    heading.append(link(page.address, page.title));
+    const shown = [heading, listOf(page, places.slice(0, SHOWN), wanted, phrase)];
+    if (places.length > SHOWN) {
+      const fold = document.createElement("details");
+      const summary = document.createElement("summary");
+      summary.textContent = `${counted(places.length - SHOWN, "more place", "more places")} `
+        + `in ${page.title}`;
+      fold.append(summary, listOf(page, places.slice(SHOWN), wanted, phrase));
+      shown.push(fold);
+    }
+    return shown;
+  });
+}
+
 function show(pages, query) {
   const status = document.getElementById("book-search-status");
   const results = document.getElementById("search-results");
   const wanted = terms(query);
   const phrase = fold(query).replace(/["“”]/g, "").trim().replace(/ +/g, " ");
   const found = find(pages, query);
-  results.replaceChildren();
+  const others = findOthers(pages, query, found);
+  results.replaceChildren(...listed(found, "h2", wanted, phrase));
+  if (others.length) {
+    const heading = document.createElement("h2");
+    heading.textContent = "Places with some of the words";
+    results.append(heading, ...listed(others, "h3", wanted, phrase));
+  }
   if (!found.length) {
-    status.textContent = `Nothing was found for “${query}”.`;
+    status.textContent = others.length ? `No place has all words of “${query}”.`
+      : `Nothing was found for “${query}”.`;
     const other = suggestion(pages, query);
     if (other) {
       status.append(" Did you mean ", link(`?q=${encodeURIComponent(other)}`, other), "?");
@@ -184,19 +227,6 @@ function show(pages, query) {
   const total = found.reduce((sum, { places }) => sum + places.length, 0);
   status.textContent = `${counted(total, "place", "places")} on `
     + `${counted(found.length, "page", "pages")} for “${query}”.`;
-  for (const { page, places } of found) {
-    const heading = document.createElement("h2");
-    heading.append(link(page.address, page.title));
-    results.append(heading, listOf(page, places.slice(0, SHOWN), wanted, phrase));
-    if (places.length > SHOWN) {
-      const fold = document.createElement("details");
-      const summary = document.createElement("summary");
-      summary.textContent = `${counted(places.length - SHOWN, "more place", "more places")} `
-        + `in ${page.title}`;
-      fold.append(summary, listOf(page, places.slice(SHOWN), wanted, phrase));
-      results.append(fold);
-    }
-  }
 }
 
 function prepared([address, title, places]) {

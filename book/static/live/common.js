@@ -136,17 +136,24 @@ window.liveFigures = (() => {
   };
 
   // Add a line that is read aloud; the function that is returned writes it at first at once, then
-  // whenever the reader rests.
+  // whenever the reader rests. Its `silently` writes at once what only the eye is to follow.
   live.status = (box) => {
     const line = live.element(box, "p", { className: "live-status" });
     live.set(line, { role: "status", "aria-live": "polite" });
     let timer;
-    return (text) => {
+    const write = (text) => { if (line.textContent !== text) line.textContent = text; };
+    const announce = (text) => {
       clearTimeout(timer);
-      const write = () => { if (line.textContent !== text) line.textContent = text; };
-      if (line.textContent) timer = setTimeout(write, 400);
-      else write();
+      live.set(line, { "aria-live": "polite" });
+      if (line.textContent) timer = setTimeout(write, 400, text);
+      else write(text);
     };
+    announce.silently = (text) => {
+      clearTimeout(timer);
+      live.set(line, { "aria-live": "off" });
+      write(text);
+    };
+    return announce;
   };
 
   document.addEventListener("DOMContentLoaded", () => {

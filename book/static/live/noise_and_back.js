@@ -111,21 +111,27 @@ liveFigures.define("noise_and_back", (box, data) => {
     const t = time.valueAsNumber, i = path.valueAsNumber - 1, number = live.number;
     const ends = panels.map(({ name, paths }) =>
       `${name} at (${paths[t][i].map((x) => number(x)).join(", ")})`);
-    announce(`t = ${t}, ᾱ = ${number(data.alphaBars[t], 3)}. Path ${i + 1}: ${ends.join(", ")}.`);
+    const say = playing ? announce.silently : announce; // at the end it is read aloud
+    say(`t = ${t}, ᾱ = ${number(data.alphaBars[t], 3)}. Path ${i + 1}: ${ends.join(", ")}.`);
+  };
+  const stop = () => {
+    cancelAnimationFrame(playing);
+    playing = 0;
+    update();
   };
   play.addEventListener("click", () => {
-    cancelAnimationFrame(playing);
+    stop();
     if (live.reducedMotion()) return time.move(0);
     const began = performance.now();
     const frame = () => { // 4 seconds from T to 0
       const t = Math.max(0, Math.round(last * (1 - (performance.now() - began) / 4000)));
+      playing = t > 0 ? requestAnimationFrame(frame) : 0;
       time.move(t);
-      if (t > 0) playing = requestAnimationFrame(frame);
     };
     frame();
   });
-  time.addEventListener("pointerdown", () => cancelAnimationFrame(playing));
-  time.addEventListener("keydown", () => cancelAnimationFrame(playing));
+  time.addEventListener("pointerdown", stop);
+  time.addEventListener("keydown", stop);
   kicks.addEventListener("click", () => {
     seed += 1;
     panels[1].paths = pathsBy(panels[1].step);

@@ -64,6 +64,30 @@ def test_on_a_phone_the_focus_comes_back_from_the_side_bar(chapter):
     assert is_focused(button)
 
 
+@pytest.mark.parametrize("key", ["", "Enter"])
+@pytest.mark.parametrize(("button", "link", "section"), [
+    ("secondary", "a[href='#summary']", "Summary"),
+    ("primary", "a.current", "From Bayes’ rule to the ELBO")])
+def test_on_a_phone_a_link_to_this_page_closes_its_side_bar(chapter, button, link, section, key):
+    chapter.set_viewport_size({"width": 390, "height": 844})
+    chapter.locator(f".bd-header-article .{button}-toggle").click()
+    place = chapter.locator(f"dialog[open] {link}")
+    if key:
+        place.focus()
+        chapter.keyboard.press(key)
+    else:
+        place.click()
+    chapter.wait_for_function("document.querySelector('dialog[open]') === null")
+    chapter.wait_for_function("document.activeElement.matches('h1, h2')")
+    heading = chapter.locator(":focus")
+    assert heading.inner_text().split(". ")[-1].startswith(section)
+    chapter.wait_for_function(  # where it was scrolled to stays in sight
+        "document.activeElement.getBoundingClientRect().top < innerHeight / 2")
+    assert heading.bounding_box()["y"] >= 48  # below the header
+    chapter.keyboard.press("Tab")
+    assert chapter.locator("[tabindex='-1']:is(h1, h2)").count() == 0
+
+
 # Stops --------------------------------------------------------------------------------------------
 
 

@@ -93,3 +93,33 @@ def test_the_head_is_not_printed_with_its_links(opened):
     tab.emulate_media(media="print")
     assert tab.locator(".page-head dl").is_visible()
     assert not tab.locator(".page-head a").first.is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 320])
+@pytest.mark.parametrize("name", ["index", "diffusion/samplers", "appendix/notation"])
+def test_on_a_phone_the_header_names_the_course(opened, name, width):
+    tab = opened(name, width, 844)
+    title = tab.locator(".bd-header-article .course-title")
+    box = title.bounding_box()
+    others = [each.bounding_box() for each in tab.locator(".bd-header-article button").all()
+              if each.is_visible()]
+    assert len(others) == 5 and box["width"] > 80 and box["height"] <= 48
+    assert [each for each in others if each["x"] < box["x"] + box["width"] - 0.5
+            and each["x"] + each["width"] > box["x"] + 0.5] == []  # it lies on none
+    assert max(each["x"] + each["width"] for each in others) <= width
+    assert "Generative Models" in title.inner_text()
+    title.click()
+    tab.wait_for_url("**/chapters/index.html*")
+
+
+def test_on_a_wide_screen_the_list_of_chapters_names_it(opened):
+    assert not opened("appendix/notation", 1280, 800).locator(".course-title").is_visible()
+
+
+@pytest.mark.parametrize("width", [600, 800, 1280])
+def test_names_in_the_notation_are_not_broken(opened, width):
+    tab = opened("appendix/notation", width, 800)
+    names = tab.locator("#notation table code").evaluate_all(
+        "(all) => all.map((e) => [e.textContent, e.getClientRects().length])")
+    assert len(names) > 50
+    assert [name for name, lines in names if lines > 1 and name.isidentifier()] == []

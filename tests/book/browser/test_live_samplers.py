@@ -123,6 +123,36 @@ def test_from_noise_to_data_in_motion(page, figure):
     page.wait_for_function(f"document.querySelector('{FIGURE} .live-box').liveState().t === 0")
 
 
+def test_while_it_moves_the_line_goes_with_it_unheard(page, figure):
+    """Each change of the line while the figure plays, and what is announced at the end."""
+    heard = figure.locator(".live-box").evaluate("""box => new Promise((resume) => {
+      const line = box.querySelector(".live-status"), time = box.querySelector("input"), heard = [];
+      new MutationObserver(() => {
+        const t = Number(line.textContent.match(/t = (\\d+)/)[1]);
+        heard.push([t, time.valueAsNumber, line.getAttribute("aria-live")]);
+        if (t === 0) resume(heard);
+      }).observe(line, { childList: true, characterData: true, subtree: true });
+      [...box.querySelectorAll("button")].find((it) => it.textContent.includes("noise")).click();
+    })""")
+    *moving, end = heard
+    assert len(moving) > 10
+    assert [each for each in moving if each[0] != each[1] or each[2] != "off"] == []
+    assert end == [0, 0, "polite"]
+
+
+def test_it_is_stopped_by_the_slider_and_then_announced(page, figure):
+    figure.get_by_role("button", name="From noise to data").click()
+    page.wait_for_timeout(300)
+    slider(figure, "time t").focus()
+    page.keyboard.press("ArrowRight")
+    stopped = state(figure)["t"]
+    status = figure.locator('[role="status"]')
+    status.filter(has_text=f"t = {stopped},").wait_for()
+    assert status.get_attribute("aria-live") == "polite"
+    page.wait_for_timeout(300)
+    assert state(figure)["t"] == stopped > 0
+
+
 def test_with_reduced_motion_it_goes_at_once(page, figure):
     page.emulate_media(reduced_motion="reduce")
     figure.get_by_role("button", name="From noise to data").click()

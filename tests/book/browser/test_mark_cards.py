@@ -114,10 +114,27 @@ def test_each_card_is_inside_the_window_and_beside_its_mark(chapter, width):
             const card = [...document.querySelectorAll('.proof-card')].find(it => it.offsetHeight)
                 .getBoundingClientRect();
             const beside = Math.abs(card.top - box.bottom) < 2
-                || Math.abs(card.bottom - box.top) < 2;
+                || Math.abs(card.bottom - box.top) < 2 || Math.abs(card.right - box.left) < 2;
             return !(card.height && beside && card.left >= 0 && card.top >= 0
                      && card.right <= innerWidth && card.bottom <= innerHeight); })
         .map(link => link.dataset.label)""")
+    assert wrong == []
+
+
+def test_on_a_wide_screen_each_card_is_whole_and_below_the_header(chapter):
+    chapter.set_viewport_size({"width": 1280, "height": 800})
+    chapter.evaluate("MathJax.startup.promise")
+    wrong = chapter.evaluate("""() => [...document.querySelectorAll('.proof-mark > a')]
+        .flatMap(link => ['start', 'center', 'end'].map(block => {
+            link.blur();
+            link.scrollIntoView({ block, behavior: 'instant' });
+            link.focus({ focusVisible: true, preventScroll: true });
+            const card = [...document.querySelectorAll('.proof-card')].find(it => it.offsetHeight);
+            const header = document.querySelector('.bd-header-article').getBoundingClientRect();
+            const { top, bottom } = card.getBoundingClientRect();
+            return top >= header.bottom && bottom <= innerHeight
+                && card.scrollHeight <= card.clientHeight ? '' : `${link.dataset.label} ${block}`;
+        }).filter(Boolean))""")
     assert wrong == []
 
 

@@ -114,6 +114,22 @@ def test_of_a_misspelt_word_nothing_is_found_but_the_nearest_is_named(ask):
     assert status(page) == "Nothing was found for “qzxwvk”."
 
 
+def test_below_few_places_come_those_with_some_of_the_words(ask):
+    page = ask("DDIM ancestral difference")
+    titles = page.locator("#search-results li a").all_inner_texts()
+    shown = page.locator("#search-results").inner_text()
+    assert "Places with some of the words" in shown
+    assert "One step back: ancestral sampling and DDIM" in titles
+    assert len(titles) == len(set(zip(titles, page.locator("#search-results li p")
+                                      .all_inner_texts())))  # none is there twice
+    page = ask("eta DDIM stochastic")
+    assert page.locator("#search-results h2").first.inner_text() == "Places with some of the words"
+    assert status(page) == "No place has all words of “eta DDIM stochastic”."
+    assert page.locator("#search-results h3").count() > 0
+    for query in ("posterior collapse", "the free energy", "Jarzinsky"):
+        assert "some of the words" not in ask(query).locator("#search-results").inner_text()
+
+
 def test_what_is_asked_is_shown_as_text(ask):
     page = ask("<img src=x> & (")
     assert "<img src=x> & (" in status(page)
