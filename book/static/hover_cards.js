@@ -1,6 +1,6 @@
 // Cards beside links. While the pointer or the keyboard's focus is on a link, its card is shown below
-// it, or above it, or left of it where neither has room; Escape closes the card. Other scripts of the book say
-// which links have cards, and what stands in them.
+// it, or above it, or left of it where neither has room; Escape closes the card. Other scripts of the
+// book say which links have cards, and what stands in them.
 const hoverCards = (() => {
   const DELAY = 200; // milliseconds: not for a pointer that only passes, and time to reach the card
   const watched = new WeakSet(); // cards that know what to do under a pointer
