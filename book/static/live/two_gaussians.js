@@ -75,7 +75,7 @@ liveFigures.define("two_gaussians", (box) => {
     const axis = (panel, y, most, least = 0) => {
       const round = 10 ** Math.floor(Math.log10(most)), factor = [5, 2, 1].find((n) => n * round <= most);
       const tick = panel.y + panel.height * (most - factor * round) / (most - least);
-      line(`M${panel.x},${tick.toFixed(1)}h8`, { "stroke-width": 1 });
+      line(`M${panel.x + 8},${tick.toFixed(1)}h-8V${y.toFixed(1)}`, { "stroke-width": 1 });
       shape(layer, "text", { x: panel.x + 12, y: (tick + 5).toFixed(1) }, `${+(factor * round).toPrecision(1)}`);
       line(`M${panel.x},${y.toFixed(1)}H${panel.x + panel.width}`, { "stroke-width": 1 });
       [-5, 0, 5].forEach((h) => {

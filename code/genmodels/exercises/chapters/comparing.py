@@ -216,8 +216,9 @@ def read_the_histograms(diagnosis, coverage, flat_means):
 
 @exercise(
     "digitised-noise", kind="explore", difficulty=3, minutes=25,
-    right="The digits of MNIST have a black border without noise: there the cells are coarse, and "
-          "without dequantisation a density with its own narrow σ claims less than 0 bits.")
+    right="The digits of MNIST have a black border without noise: there the cells are wide against "
+          "the noise, and a density with a narrow σ for such a pixel, without dequantisation, "
+          "claims less than 0 bits.")
 def digitised_noise(bits, smallest, more, describes):
     for ratio in (np.array([0.1, 0.3, 0.5, 1.0]), np.array([2.5, 12.0, 50.0])):
         exact = entropy_of_integers(ratio)
