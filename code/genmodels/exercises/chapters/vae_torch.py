@@ -65,7 +65,8 @@ def chosen(verdict, names, size, what):
 @exercise(
     "best-decoder-variance", kind="derive", difficulty=2, minutes=15, identities=("N1",),
     right="Try it on the chapter's reconstructions, and compare the gain with the differences "
-          "between networks. Never compare −ELBO figures of decoders with different σ.")
+          "between networks. Different σ alone can make two −ELBO figures differ: do not take "
+          "that for better reconstructions.")
 def best_decoder_variance(answer):
     rng = np.random.default_rng(1)
     for n, height, width, scale, offset in [(4, 3, 5, 0.15, 0.1), (3, 3, 5, 1.6, -0.5),
