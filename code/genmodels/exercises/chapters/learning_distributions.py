@@ -165,8 +165,8 @@ def perfect_autoencoder(reconstruction_error, near_circle, mend):
         "This is the fraction that is not near the circle.": meant(1 - expected),
         "The squared radius is compared with 0.9 and 1.1.": meant(np.exp(-0.9) - np.exp(-1.1)),
     })
-    need(mend == words[2], "your numbers are right. The error is zero: is there anything in it "
-         "that training or a decoder could make smaller?")
+    need(mend == words[2], "your numbers are right. With an error of zero, what is there that "
+         "training or a decoder could make smaller?")
 
 
 @exercise(
