@@ -166,8 +166,9 @@ def kept_checkpoint(kept, line):
 
 @exercise(
     "spin-chain-saddle", kind="explore", difficulty=3, minutes=30, identities=("B3",),
-    right="The ratio is a sum of correlations, which physicists know as the susceptibility times "
-          "the temperature: a dimension pays where spins are correlated, however weakly.")
+    right="For a long chain with K > 0 the ratio is the sum of correlations, which physicists know "
+          "as the susceptibility times the temperature: a dimension pays where spins are "
+          "correlated, however weakly.")
 def spin_chain_saddle(gain_to_cost, pattern):
     cases = [(3, 0.4), (6, 0.8), (8, -0.5), (5, 0.0), (7, -1.1), (9, 0.3)]
     correlations = [enumerated(n, coupling) for n, coupling in cases]
