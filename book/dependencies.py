@@ -135,9 +135,16 @@ class Package:
             waiting |= self._imports(name) - found
         return found
 
-    def distributions(self, chapter: Path) -> set[str]:
-        """Return the distributions that a notebook and the modules that it reaches import."""
-        names = self._imported_by(chapter).union(*map(self._all_imports, self.reached(chapter)))
+    def distributions(self, chapter: Path, exercises: bool = True) -> set[str]:
+        """Return the distributions that a notebook and the modules that it reaches import.
+
+        Args:
+            chapter: the path of the notebook.
+            exercises: also those of the tests of answers, which ask for some only if they are used.
+        """
+        reached = {name for name in self.reached(chapter)
+                   if exercises or not name.startswith("genmodels.exercises.")}
+        names = self._imported_by(chapter).union(*map(self._all_imports, reached))
         first = {name.partition(".")[0] for name in names} - {"genmodels"}
         return {each for name in first for each in providers().get(name, [])}
 

@@ -21,7 +21,6 @@ from typing import Any
 from urllib.parse import quote
 
 import nbformat
-import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 
@@ -30,6 +29,7 @@ import dependencies
 import devices
 import notebooks
 import reading
+from install_cell import BRANCH, repository
 
 __all__ = ["BLANK", "data_in", "facts", "head", "links", "repository", "repository_links", "setup",
            "versions"]
@@ -117,12 +117,6 @@ def repository_links(url: str, branch: str, source: str) -> dict[str, str]:
 # The page ---------------------------------------------------------------------------------------
 
 
-def repository() -> dict[str, str]:
-    """Return what `_config.yml` says of the repository."""
-    config = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text(encoding="utf-8"))
-    return config.get("repository") or {}
-
-
 def links(docname: str) -> list[tuple[str, str, bool]]:
     """Return (text, address, whether it is a download) of each link at the head of a chapter."""
     up = "../" * docname.count("/")
@@ -131,7 +125,7 @@ def links(docname: str) -> list[tuple[str, str, bool]]:
              ("How to run it", f"{up}chapters/index.html#run-it-yourself", False)]
     set_to = repository()
     if url := set_to.get("url"):
-        branch = set_to.get("branch") or "main"
+        branch = set_to.get("branch") or BRANCH
         found += [(text, address, False) for text, address
                   in repository_links(url, branch, f"{docname}.ipynb").items()]
     return found

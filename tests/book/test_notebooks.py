@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import install_cell
 import notebooks
 from genmodels.exercises import grade
 
@@ -59,6 +60,11 @@ def draws(tree: ast.Module, from_plotting: set[str]) -> bool:
     return False
 
 
+def is_on_page(cell) -> bool:
+    """Return whether a cell is shown in the book."""
+    return "remove-cell" not in notebooks.tags_of(cell)
+
+
 def test_there_are_chapters():
     assert CHAPTERS
 
@@ -98,7 +104,7 @@ def test_solutions_can_be_told_by_their_ids_and_by_their_text():
 @each_chapter
 def test_code_cells_are_short(chapter):
     lengths = {cell["id"]: len(cell["source"].splitlines())
-               for cell in notebooks.code_cells(chapter)}
+               for cell in notebooks.code_cells(chapter) if is_on_page(cell)}
     assert {i: n for i, n in lengths.items() if n > MAX_LINES} == {}
 
 
@@ -107,7 +113,8 @@ def test_code_fits_the_page(page):
     """Code cells, and code blocks of the text: a longer line would be cut at 1280 pixels."""
     if page.suffix == ".ipynb":
         cells = notebooks.cells_of(page)
-        code = [cell["source"] for cell in cells if cell.cell_type == "code"]
+        code = [cell["source"] for cell in cells
+                if cell.cell_type == "code" and is_on_page(cell)]
         text = "\n\n".join(cell["source"] for cell in cells if cell.cell_type == "markdown")
     else:
         code, text = [], page.read_text(encoding="utf-8")
@@ -136,9 +143,10 @@ def test_opens_and_closes_like_every_chapter(chapter):
 
 
 @each_chapter
-def test_installs_nothing(chapter):
-    source = "\n".join(cell["source"] for cell in notebooks.code_cells(chapter))
-    assert not re.search(r"\b(pip|conda|mamba|apt(-get)?)\b.* install\b|\bpip\.main\b", source)
+def test_no_other_cell_installs_anything(chapter):
+    source = "\n".join(cell["source"] for cell in notebooks.code_cells(chapter)
+                       if cell["id"] != install_cell.ID)
+    assert not re.search(r"\b(pip|conda|mamba|apt(-get)?)\b.*\binstall\b|\bpip\.main\b", source)
 
 
 @each_chapter
