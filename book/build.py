@@ -37,9 +37,9 @@ ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions", "book/chapter_map.py",
-                "book/checks.py", "book/dependencies.py", "book/devices.py", "book/identities.py",
-                "book/live", "book/notebooks.py", "book/reading.py", "book/templates",
-                "book/tex_text.py"]
+                "book/checks.py", "book/dependencies.py", "book/devices.py", "book/downloads.py",
+                "book/identities.py", "book/install_cell.py", "book/live", "book/notebooks.py",
+                "book/reading.py", "book/templates", "book/tex_text.py"]
 PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline", "pylatexenc"]
 
 

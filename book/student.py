@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 
+import downloads
 import notebooks
 import pages
 
@@ -37,7 +38,7 @@ def write(folder: Path) -> list[Path]:
         if source.suffix == ".md":
             shutil.copyfile(source, path)
             continue
-        nbformat.write(notebooks.without_solutions(source), path)
+        nbformat.write(downloads.alone(notebooks.without_solutions(source), source), path)
         written.append(path)
     (folder / "README.md").write_text(README, encoding="utf-8")
     return written

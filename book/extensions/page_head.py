@@ -29,6 +29,7 @@ import dependencies
 import devices
 import notebooks
 import reading
+from downloads import alone, github_name
 from install_cell import BRANCH, repository
 
 __all__ = ["BLANK", "data_in", "facts", "head", "links", "repository", "repository_links", "setup",
@@ -103,12 +104,11 @@ def repository_links(url: str, branch: str, source: str) -> dict[str, str]:
         source: the path of the page in it.
     """
     url = url.rstrip("/")
-    github = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)(?:\.git)?", url)
     found = {}
-    if github:
-        url = f"https://github.com/{github[1]}"
+    if name := github_name(url):
+        url = f"https://github.com/{name}"
         found["Open in Colab"] = ("https://colab.research.google.com/github/"
-                                  f"{github[1]}/blob/{branch}/{source}")
+                                  f"{name}/blob/{branch}/{source}")
     found["Source"] = f"{url}/blob/{branch}/{source}"
     found["Report a mistake"] = f"{url}/issues/new?title={quote(source)}"
     return found
@@ -159,18 +159,20 @@ def add(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))
 
 
-def write_blank(app: Sphinx, failure: Exception | None) -> None:
-    """Write beside the pages each notebook without its solutions, as students get it."""
+def write_downloads(app: Sphinx, failure: Exception | None) -> None:
+    """Write beside the pages each notebook, and as students get it: without its solutions."""
     if failure or app.builder.format != "html":
         return
     for docname in app.env.found_docs:
         if chapter := chapter_of(docname):
-            path = Path(app.outdir, BLANK, f"{docname}.ipynb")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(notebooks.without_solutions(chapter), path)
+            for folder, notebook in (("_sources", notebooks.read(chapter)),
+                                     (BLANK, notebooks.without_solutions(chapter))):
+                path = Path(app.outdir, folder, f"{docname}.ipynb")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                nbformat.write(alone(notebook, chapter), path)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", add)
-    app.connect("build-finished", write_blank)
+    app.connect("build-finished", write_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -115,12 +115,14 @@ def test_what_is_shown_is_escaped():
     assert "a &lt; b &amp; c" in text and 'href="y&quot;z"' in text
 
 
-def test_notebooks_without_solutions_lie_beside_the_pages(tmp_path):
+def test_the_notebook_with_and_without_solutions_lies_beside_the_pages(tmp_path):
     name = "chapters/vae/vae_keras"
     made = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path,
                            env=SimpleNamespace(found_docs={name, "chapters/index"}))
-    page_head.write_blank(made, None)
-    path = tmp_path / "without_solutions" / f"{name}.ipynb"
-    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [path]
-    tags = [tag for cell in nbformat.read(path, 4).cells for tag in notebooks.tags_of(cell)]
-    assert "exercise" in tags and "solution" not in tags
+    page_head.write_downloads(made, None)
+    paths = [tmp_path / folder / f"{name}.ipynb" for folder in ("_sources", "without_solutions")]
+    assert sorted(each for each in tmp_path.rglob("*") if each.is_file()) == paths
+    whole, blank = ([tag for cell in nbformat.read(path, 4).cells
+                     for tag in notebooks.tags_of(cell)] for path in paths)
+    assert "exercise" in whole and "solution" in whole
+    assert "exercise" in blank and "solution" not in blank
