@@ -40,8 +40,8 @@ VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions", "book/chapter_map.py",
                 "book/checks.py", "book/dependencies.py", "book/devices.py", "book/downloads.py",
-                "book/identities.py", "book/install_cell.py", "book/live", "book/notebooks.py",
-                "book/reading.py", "book/templates", "book/tex_text.py"]
+                "book/environment.py", "book/identities.py", "book/install_cell.py", "book/live",
+                "book/notebooks.py", "book/reading.py", "book/templates", "book/tex_text.py"]
 PAGE_MAKERS = ["jupyter-book", "sphinx-mathjax-offline", "pylatexenc"]
 
 
@@ -70,12 +70,12 @@ def environment(folder: Path) -> dict[str, str]:
 def fingerprints(chapters: Iterable[Path]) -> dict[Path, str]:
     """Return for each chapter the fingerprint of what its outputs depend on beside its code.
 
-    What is recorded of its checks is an output too.
+    What is recorded of its checks and of its environment is an output too.
     """
     package = dependencies.Package()
     counting = {name: os.environ.get(name) for name in VARIABLES} | settings(Path())
     counting["figures"] = inline_figures.CONFIGURATION
-    counting["recorder"] = sum_of(["book/checks.py"])
+    counting["recorder"] = sum_of(["book/checks.py", "book/environment.py"])
 
     def counting_for(chapter: Path) -> dict[str, str | None]:
         device = devices.device_of(package.distributions(chapter))

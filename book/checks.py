@@ -24,8 +24,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["FOLDER", "Comparison", "Recorder", "Statement", "find", "forget", "install", "keys",
-           "read", "write_startup"]
+__all__ = ["FOLDER", "Comparison", "Recorder", "Statement", "called", "find", "forget", "install",
+           "keys", "read", "write_startup"]
 
 FOLDER = "GENMODELS_CHECKS"  # the environment variable that names the folder of the records
 NAME = "__genmodels_checks__"  # a builtin: cells see no new name of their own
@@ -38,16 +38,20 @@ RAISING = ("assert_allclose", "assert_close")  # they need no assert before them
 KEEPING = ("max", "amax", "mean", "float", "array", "asarray", "stack", "list")
 
 STARTUP = '''\
-"""Record what the asserts of each cell compare: see {path}."""
+"""Record what the asserts of each cell compare, and in what environment: see {checks}."""
 
 
 def record_checks():
     from importlib.util import module_from_spec, spec_from_file_location
 
-    spec = spec_from_file_location("checks", {path!r})
-    checks = module_from_spec(spec)
-    spec.loader.exec_module(checks)
-    checks.install(get_ipython())
+    def loaded(name, path):
+        spec = spec_from_file_location(name, path)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    recorder = loaded("checks", {checks!r}).install(get_ipython())
+    loaded("environment", {environment!r}).install(get_ipython(), recorder)
 
 
 record_checks()
@@ -201,10 +205,10 @@ def read(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def forget(folder: Path, sources: Iterable[str]) -> None:
-    """Remove the records of the code cells of a notebook."""
+    """Remove the records of the code cells of a notebook, and that of its environment."""
     for key in keys(sources):
-        if key:
-            (folder / f"{key}.json").unlink(missing_ok=True)
+        for path in folder.glob(f"{key}.*json") if key else ():
+            path.unlink()
 
 
 # While a chapter is executed --------------------------------------------------------------------
@@ -343,19 +347,24 @@ class Recorder(ast.NodeTransformer):
         self.record = []
 
 
-def install(shell: Any) -> None:
+def install(shell: Any) -> Recorder | None:
     """Let an IPython shell record the checks of its cells, if the environment names a folder."""
-    if folder := os.environ.get(FOLDER):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        recorder = Recorder(Path(folder))
-        setattr(builtins, NAME, recorder)
-        shell.ast_transformers.append(recorder)
-        shell.events.register("pre_run_cell", recorder.start)
-        shell.events.register("post_run_cell", recorder.stop)
+    folder = os.environ.get(FOLDER)
+    if not folder:
+        return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    recorder = Recorder(Path(folder))
+    setattr(builtins, NAME, recorder)
+    shell.ast_transformers.append(recorder)
+    shell.events.register("pre_run_cell", recorder.start)
+    shell.events.register("post_run_cell", recorder.stop)
+    return recorder
 
 
 def write_startup(ipython: Path) -> None:
-    """Let each kernel that has this folder for its IPYTHONDIR install the recorder."""
+    """Let each kernel that has this folder for its IPYTHONDIR record checks and environment."""
     path = ipython / "profile_default" / "startup" / "record_checks.py"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(STARTUP.format(path=str(Path(__file__).resolve())), encoding="utf-8")
+    here = Path(__file__).resolve()
+    text = STARTUP.format(checks=str(here), environment=str(here.with_name("environment.py")))
+    path.write_text(text, encoding="utf-8")

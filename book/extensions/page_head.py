@@ -1,12 +1,11 @@
 """Say below the title of a chapter what is known of it, and offer its notebook.
 
-Each is shown only if it is known. The minutes are those that the chapter states. The budget, the
-device, the versions and the date are those of the stored outputs: the build executes a chapter
-again when one of them changes (`build.py`), so a chapter that Jupyter Book took from its cache or
-executed has the versions, and the device, of today. The data set is what the outputs print. The
-links to Colab, to the source and to a new issue need the address of the repository: `url`, and
-`branch`, in `repository` of `_config.yml`. (Sphinx does not know whether it is set: Jupyter Book
-has an address of its own.)
+Each is shown only if it is known. The minutes are those that the chapter states. The budget and the
+date are those of the stored outputs: the build executes a chapter again when the budget changes
+(`build.py`). The data set is what the outputs print. With what a chapter was executed stands at its
+end (`environment_line.py`). The links to Colab, to the source and to a new issue need the address
+of the repository: `url`, and `branch`, in `repository` of `_config.yml`. (Sphinx does not know
+whether it is set: Jupyter Book has an address of its own.)
 """
 
 import os
@@ -15,7 +14,6 @@ import sys
 from collections.abc import Iterable
 from datetime import datetime
 from html import escape
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,37 +23,20 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # book/
-import dependencies
-import devices
 import notebooks
 import reading
 from downloads import alone, github_name
 from install_cell import BRANCH, repository
 
-__all__ = ["BLANK", "data_in", "facts", "head", "links", "repository", "repository_links", "setup",
-           "versions"]
+__all__ = ["BLANK", "data_in", "facts", "head", "links", "repository", "repository_links",
+           "setup"]
 
 TEXT = "laptop"  # the budget of which the chapters speak
 BLANK = "without_solutions"  # the folder beside the pages with notebooks for students
 LOADED = re.compile(r"Loaded (.*MNIST.*?): ([\d,]+ training and [\d,]+ test digits)")
-FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "keras": "Keras", "tensorflow": "TensorFlow",
-              "jax": "JAX"}
-PACKAGE = dependencies.Package()
 
 
 # What is known ----------------------------------------------------------------------------------
-
-
-def versions(chapter: Path) -> str:
-    """Return the versions of Python, of the package and of the frameworks that a chapter uses."""
-    used = PACKAGE.distributions(chapter)
-    if "keras" in used:
-        used.add(os.environ.get("KERAS_BACKEND") or "tensorflow")
-    named = ["Python " + ".".join(map(str, sys.version_info[:3]))]
-    if PACKAGE.reached(chapter):
-        named.append(f"genmodels {metadata.version('genmodels')}")
-    return ", ".join([*named, *(f"{name} {metadata.version(each)}"
-                                for each, name in FRAMEWORKS.items() if each in used)])
 
 
 def data_in(text: str) -> str | None:
@@ -89,8 +70,6 @@ def facts(chapter: Path, printed: str, executed: float | None) -> dict[str, str]
         found["Data"] = data
     if executed is not None:
         day = datetime.fromtimestamp(executed)
-        found["Device"] = devices.device_of(PACKAGE.distributions(chapter))
-        found["Versions"] = versions(chapter)
         found["Executed"] = f"{day.day} {day:%B %Y}"
     return found
 

@@ -190,7 +190,8 @@ window.measures = (() => {
   function lines() {
     const found = [];
     for (const block of article().querySelectorAll("p, li, dd")) {
-      if (!shown(block) || block.closest("table, figcaption, .live-box, .page-head, svg")) continue;
+      const apart = "table, figcaption, .live-box, .page-head, .environment, svg";
+      if (!shown(block) || block.closest(apart)) continue;
       const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
       const rows = new Map();
       const range = document.createRange();
