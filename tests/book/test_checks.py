@@ -169,6 +169,6 @@ def test_each_cell_with_a_tag_says_something_that_can_be_recorded():
 
 def test_records_are_whole_json(tmp_path):
     execute(tmp_path, "assert abs(0.5) < 1")
-    path, of_environment = sorted((tmp_path / "checks").iterdir(), key=lambda each: each.suffixes)
+    of_environment, path = sorted((tmp_path / "checks").iterdir(), key=lambda each: each.suffixes)
     assert "versions" in json.loads(of_environment.read_text())
     assert json.loads(path.read_text()).keys() == {"executed", "checks"}

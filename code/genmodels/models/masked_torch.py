@@ -130,8 +130,9 @@ class MaskedSpins(nn.Module):
         """
         check_data(x, "x", self.shape, "spins")
         order = self._order(order, len(x))
-        return self._in_parts(lambda x, order, labels: self._reveal(order, labels, given=x)[1:],
-                              labels, batch_size, plain_array(x), order)[0]
+        terms, = self._in_parts(lambda x, order, labels: self._reveal(order, labels, given=x)[1:],
+                                labels, batch_size, plain_array(x), order)
+        return terms.sum(axis=1)
 
     @torch.no_grad()
     def sample(self, order: ArrayLike, labels: ArrayLike, *, seed: int = 0,
@@ -145,25 +146,28 @@ class MaskedSpins(nn.Module):
         order = self._order(order)
         check_seed(seed)
         chance = np.random.default_rng(seed).random(order.shape, dtype=np.float32)
-        x, log_q = self._in_parts(
+        x, terms = self._in_parts(
             lambda order, chance, labels: self._reveal(order, labels, chance=chance),
             labels, batch_size, order, chance)
-        return x.astype(np.float32), log_q
+        return x.astype(np.float32), terms.sum(axis=1)
 
     def _reveal(self, order: torch.Tensor, labels: torch.Tensor, *,
                 given: torch.Tensor | None = None, chance: torch.Tensor | None = None,
                 ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Spins, given or drawn from numbers `chance` in [0, 1), step by step, and log q (n,)."""
+        """Spins, given or drawn from numbers `chance` in [0, 1), and the terms of log q (n, steps).
+
+        They are added in float64 elsewhere: no GPU of Apple has float64.
+        """
         x = torch.zeros_like(order, dtype=self.conv_in.weight.dtype)  # all are hidden
-        log_q = x.new_zeros(len(x), dtype=torch.float64)
+        terms = []
         for step in range(int(order.max()) + 1):
             now = order == step
             logits = self(x, labels)
             spins = (torch.where(chance < torch.sigmoid(logits), 1.0, -1.0) if given is None
                      else given)
-            log_q += torch.where(now, logsigmoid(spins * logits), 0.0).sum(dim=(1, 2))
+            terms.append(torch.where(now, logsigmoid(spins * logits), 0.0).sum(dim=(1, 2)))
             x = torch.where(now, spins, x)
-        return x, log_q
+        return x, torch.stack(terms, dim=1)
 
     def _order(self, order: ArrayLike, n: int | None = None) -> np.ndarray:
         """The order (n, *shape) as int64, one for all repeated if n is given."""

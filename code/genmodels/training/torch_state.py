@@ -17,18 +17,34 @@ def prepare(model: nn.Module, history: History, settings: Settings) -> torch.opt
 
     Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
-    available = available_devices()  # the CPU first
+    available = available_devices()
     device = check_device(settings.device, available)
     history._of_run["frozen"] = check_weights({
         name: (weight.dtype, bool(torch.isfinite(weight).all()), weight.requires_grad)
         for name, weight in model.named_parameters()})
-    model.to(device or available[1 if len(available) > 1 else 0])
+    model.to(device_for(model, device, available))
     if history.optimizer is None:
         history.optimizer = torch.optim.Adam(model.parameters(), lr=settings.peak, fused=True)
     optimizer = history.optimizer
     check_optimizer(history, max((int(state["step"]) for state in optimizer.state.values()),
                                  default=0))
     return optimizer
+
+
+def device_for(model: nn.Module, device: str | None, available: list[str]) -> str:
+    """The device that is asked for; for None the first GPU of those available, else the CPU.
+
+    available: "cpu" first. No GPU of Apple, "mps", has float64: for None a model with weights of
+    this type stays on the CPU. Raises ValueError if it is asked for there.
+    """
+    chosen = device or next(iter(available[1:]), "cpu")
+    precise = [name for name, weight in model.named_parameters() if weight.dtype == torch.float64]
+    if not chosen.startswith("mps") or not precise:
+        return chosen
+    if device is None:
+        return "cpu"
+    raise ValueError(f"device must have float64, the type of {precise[0]}, which Apple's GPUs have "
+                     f"not, got {device!r}: use 'cpu', or model.float()")
 
 
 def get_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
