@@ -6,6 +6,7 @@ that lack what they lack there.
 
 import importlib.util
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def benchmark(monkeypatch):
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
     spec = importlib.util.spec_from_file_location("gpu", path)
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(__import__("sys").modules, "gpu", module)
+    monkeypatch.setitem(sys.modules, "gpu", module)
     spec.loader.exec_module(module)
     return module
 
