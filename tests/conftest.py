@@ -1,5 +1,6 @@
 """Settings for all tests: no window for figures, and one line less from TensorFlow."""
 
+import contextlib
 import os
 import sys
 import types
@@ -22,13 +23,30 @@ def is_of_torch_alone(value) -> bool:
 
 
 def pytest_collection_modifyitems(config, items):
-    """With Keras on PyTorch, leaves out what has been tested with Keras on TensorFlow: our PyTorch.
+    """With Keras on PyTorch or JAX, leaves out what is tested beside TensorFlow: our PyTorch.
 
     A test is one of PyTorch alone if its parameters name a module of PyTorch and none of Keras.
     """
-    if os.environ.get("KERAS_BACKEND") != "torch":
+    if os.environ.get("KERAS_BACKEND") not in ("torch", "jax"):
         return
     alone = [item for item in items if hasattr(item, "callspec")
              and any(map(is_of_torch_alone, item.callspec.params.values()))]
     config.hook.pytest_deselected(items=alone)
     items[:] = [item for item in items if item not in alone]
+
+
+@pytest.fixture(scope="session")
+def float64():
+    """A context in which Keras has float64: JAX makes float32 of it unless told to keep it."""
+    @contextlib.contextmanager
+    def kept():
+        if os.environ.get("KERAS_BACKEND") != "jax":
+            yield
+            return
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        yield
+        jax.config.update("jax_enable_x64", False)
+
+    return kept

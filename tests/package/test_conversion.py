@@ -1,8 +1,9 @@
 """Weights carried between the frameworks: same numbers out of both models, same gradients.
 
-With KERAS_BACKEND=torch the Keras half runs on torch.
+With KERAS_BACKEND=torch or jax the Keras half runs on that.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 
 from genmodels.models import vae_keras, vae_torch
 from genmodels.models.conversion import copy_weights, from_arrays, to_arrays
+from genmodels.training import History
 
 pytestmark = pytest.mark.keras
 
@@ -228,6 +230,16 @@ def terms_and_gradients(model, images, noise):
             log_likelihood, kl = model.elbo_terms(images, noise)
             loss = keras.ops.mean(kl - log_likelihood)
         gradients = tape.gradient(loss, [w.value for w in model.trainable_variables])
+    elif isinstance(model, vae_keras.VAE) and keras.backend.backend() == "jax":
+        import jax
+
+        def mean_loss(values):
+            with keras.StatelessScope(list(zip(model.trainable_variables, values))):
+                log_likelihood, kl = model.elbo_terms(images, noise)
+            return (kl - log_likelihood).mean(), (log_likelihood, kl)
+
+        gradients, (log_likelihood, kl) = jax.grad(mean_loss, has_aux=True)(
+            [w.value for w in model.trainable_variables])
     else:
         log_likelihood, kl = model.elbo_terms(images, noise)
         weights = list(model.parameters())
@@ -239,9 +251,16 @@ def terms_and_gradients(model, images, noise):
     return *map(np.asarray, terms), to_arrays(model, gradients)
 
 
+def tolerance_of(dtype, architecture):
+    """Keras computes some of float64 in float32: matrices on PyTorch, and tanh there and on JAX."""
+    in_float32 = {"torch": ARCHITECTURES, "jax": ["MLPVAE"]}.get(keras.backend.backend(), [])
+    return TOLERANCE["float32" if architecture in in_float32 else dtype]
+
+
 @pytest.fixture(scope="module", params=["float32", "float64"])
-def dtype(request):
-    return request.param
+def dtype(request, float64):
+    with float64() if request.param == "float64" else contextlib.nullcontext():
+        yield request.param
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -267,9 +286,7 @@ def test_same_weights_and_noise_give_the_same_terms_and_gradients(
     in_torch = terms_and_gradients(pair["torch"], images, noise)
     in_keras = terms_and_gradients(pair["keras"], images, noise)
 
-    tolerance = TOLERANCE[dtype]
-    if keras.backend.result_type("float64", "float64") == "float32":
-        tolerance = TOLERANCE["float32"]  # on torch, Keras multiplies float64 matrices in float32
+    tolerance = tolerance_of(dtype, type(pair["torch"]).__name__)
     for ours, theirs in zip(in_torch[:2], in_keras[:2]):
         assert ours.dtype == theirs.dtype == dtype
         np.testing.assert_allclose(ours, theirs, rtol=tolerance)
@@ -280,6 +297,41 @@ def test_same_weights_and_noise_give_the_same_terms_and_gradients(
         size = np.mean([np.linalg.norm(gradients[name]) for gradients in single])
         assert np.linalg.norm(gradient) > 1e-3, name  # gradients of zeros would agree too
         assert np.linalg.norm(gradient - in_keras[2][name]) < tolerance * size, name
+
+
+def first_step(vae, model, images, seed):
+    """The loss at the first step of gradient descent, and the gradient: the change, rate 1."""
+    before, rate = to_arrays(model), 1.0
+    descent = (torch.optim.SGD(model.parameters(), lr=rate) if vae is vae_torch
+               else keras.optimizers.SGD(rate))
+    history = History(model=model, optimizer=descent, num_examples=len(images), batch_size=12,
+                      seed=seed)
+    vae.fit(model, images, num_steps=1, batch_size=12, seed=seed, learning_rate=rate,
+            recipe="lecture", precision="float32", progress=False, history=history)
+    return history["loss"][0], {name: before[name] - array
+                                for name, array in to_arrays(model).items()}
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch itself, in float32")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_first_step_is_that_of_pytorch(architecture, float64, seed):
+    """`fit` as a whole, compiled, in float64: roundings alone; no ReLU is that close to its kink.
+
+    TensorFlow and JAX agree with PyTorch's twin, and so with each other.
+    """
+    with float64():
+        models = [make(framework, architecture, "float64") for framework in FRAMEWORKS]
+        for model in models:
+            from_arrays(model, random_arrays(models[0], seed))
+        images = np.random.default_rng(seed).random((12, 28, 28))
+        (loss, gradient), (other_loss, other_gradient) = (
+            first_step(vae, model, images, seed) for vae, model in zip(FRAMEWORKS.values(), models))
+    tolerance = tolerance_of("float64", architecture)
+    np.testing.assert_allclose(other_loss, loss, rtol=tolerance)
+    for name, array in gradient.items():
+        assert np.linalg.norm(array) > 1e-3, name
+        assert np.linalg.norm(array - other_gradient[name]) < tolerance * np.linalg.norm(array)
 
 
 def test_a_sign_that_flips_in_a_relu_is_why_examples_are_chosen():

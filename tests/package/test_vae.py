@@ -1,4 +1,4 @@
-"""What the VAEs must do in both frameworks (KERAS_BACKEND=torch: the Keras half on torch)."""
+"""What the VAEs must do in both frameworks (KERAS_BACKEND=torch, jax: the Keras half on that)."""
 
 import copy
 import os
@@ -913,12 +913,13 @@ def test_a_copied_history_keeps_what_the_user_noted(vae, images, way):
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # model.optimizer
 @pytest.mark.parametrize("way", ["deepcopy", "pickle"])
-def test_the_optimizer_of_a_copied_history_has_the_precision_of_the_model(images, way):
-    whole, model = (vae_keras.MLPVAE(2, 8, dtype="float64") for _ in range(2))
-    copy_weights(model, whole)
-    expected = train(vae_keras, whole, images, num_steps=6)
-    copied = COPIES[way](train(vae_keras, model, images, num_steps=3))
-    train(vae_keras, copied.model, images, num_steps=3, history=copied)
+def test_the_optimizer_of_a_copied_history_has_the_precision_of_the_model(images, way, float64):
+    with float64():
+        whole, model = (vae_keras.MLPVAE(2, 8, dtype="float64") for _ in range(2))
+        copy_weights(model, whole)
+        expected = train(vae_keras, whole, images, num_steps=6)
+        copied = COPIES[way](train(vae_keras, model, images, num_steps=3))
+        train(vae_keras, copied.model, images, num_steps=3, history=copied)
     assert [str(variable.dtype) for variable in copied.optimizer.variables] == [
         str(variable.dtype) for variable in expected.optimizer.variables]
     # A gradient's rounding, 1e-17 or so, makes steps of up to 0.05 · 1e-17/1e-7 (Adam's epsilon).

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ import pytest
 
 from genmodels.models.unet_keras import UNet
 from genmodels.models.vae_keras import MLPVAE, ConvVAE, fit
-from genmodels.training import keras_tensors
+from genmodels.training import Settings, keras_tensors
+from genmodels.training import keras as keras_training
 
 pytestmark = pytest.mark.keras
 
@@ -95,9 +97,9 @@ def saved_models(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
 def test_a_saved_model_means_the_same_in_a_fresh_process(saved_models, backend):
-    """Loaded in safe mode, on this backend and on the other one."""
+    """Loaded in safe mode, on this backend and on the others."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     # The KL divergence is near 0 here, a difference of numbers of order 1: hence atol.
@@ -144,6 +146,18 @@ def test_pictures_carry_no_gradient():
         weight = model.encoder.trainable_variables[0].value
         assert tape.gradient(picture, weight) is None
         assert tape.gradient(mean, weight) is not None
+    elif keras.backend.backend() == "jax":
+        import jax
+        weight = model.encoder.trainable_variables[0]
+
+        def gradient(of):
+            def total(value):
+                with keras.StatelessScope([(weight, value)]):
+                    return of(IMAGES).sum()
+            return jax.grad(total)(weight.value)
+
+        assert not gradient(model.reconstruct).any()
+        assert gradient(lambda x: model.encode(x)[0]).any()
 
 
 def test_tensors_of_arrays_are_copies_and_are_copied_once(monkeypatch):
@@ -166,6 +180,96 @@ def test_tensors_of_arrays_are_copies_and_are_copied_once(monkeypatch):
 def test_device_can_be_chosen():
     history = fit(small_model(), IMAGES, num_epochs=2, device="cpu", progress=False)
     assert np.all(np.isfinite(history["loss"]))
+
+
+ON_TWO_DEVICES = """
+import jax, numpy as np
+from genmodels.models.vae_keras import MLPVAE, fit
+x = np.random.default_rng(0).random((6, 28, 28))
+model, history = MLPVAE(2, 8), None
+for device, number in (("cpu:1", 1), (None, 0), ("CPU", 0), ("cpu:1", 1)):
+    history = fit(model, x, num_steps=2, device=device, history=history, progress=False)
+    for variable in (*model.weights, *history.optimizer.variables):
+        assert variable.value.devices() == {jax.devices()[number]}, (device, variable.path)
+try:
+    fit(model, x, num_steps=1, device="cpu:2")
+except ValueError as error:
+    print(error)
+"""
+
+
+def in_new_process(program, **variables):
+    """What a program prints in a process with other environment variables; None unsets one."""
+    changed = os.environ | variables
+    environment = {name: value for name, value in changed.items() if value is not None}
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True,
+                          env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX can divide a CPU into devices")
+def test_a_device_of_two_can_be_chosen():
+    said = in_new_process(ON_TWO_DEVICES, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert said == "device must be one of 'cpu:0', 'cpu:1' or None, got 'cpu:2'\n"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="all others have float64 at once")
+def test_float64_on_jax_needs_a_setting(float64):
+    """Without it JAX would train in float32 what says that it is float64."""
+    with float64():
+        model = MLPVAE(2, 8, dtype="float64")
+        assert np.isfinite(fit(model, IMAGES, num_steps=1, progress=False)["loss"][0])
+        assert {str(weight.value.dtype) for weight in model.weights} == {"float64"}
+        dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, dtype="float64")])
+    settings = Settings(num_steps=1, progress=False)
+    for use in (lambda: MLPVAE(2, 8, dtype="float64"), lambda: UNet((8, 8, 8), dtype="float64"),
+                lambda: fit(model, IMAGES, num_steps=1), lambda: model.encode(IMAGES),
+                lambda: keras_training.train(dense, (np.ones((4, 3)),), dict, settings)):
+        with pytest.raises(TypeError, match=r"float32 on JAX .* got float64 in .*JAX_ENABLE_X64=1"):
+            use()
+
+
+def test_a_backend_chosen_after_keras_was_imported(monkeypatch):
+    model, ours = small_model(), keras.backend.backend()
+    other = "torch" if ours == "jax" else "jax"
+    monkeypatch.setenv("KERAS_BACKEND", other)
+    for use in (small_model, lambda: UNet((8, 8, 8)), lambda: fit(model, IMAGES, num_steps=1)):
+        with pytest.raises(ValueError, match="^KERAS_BACKEND must be set before Keras is imported, "
+                           f"got {other!r} when it already ran on {ours!r}: restart"):
+            use()
+    for same in (ours, ""):  # empty is unset, to Keras too
+        monkeypatch.setenv("KERAS_BACKEND", same)
+        small_model()
+
+
+def test_a_second_ctrl_c_within_a_step_leaves_a_model_that_can_be_used(monkeypatch, capsys):
+    """JAX's compiled step takes the old weights along: without the new ones, there are none."""
+    make = keras_training.Step.make_train_function
+
+    def make_one_that_is_cut_short(self, force=False):
+        make(self, force)
+        step = self.train_function
+
+        def cut_short(*arguments):
+            step(*arguments)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+        self.train_function = cut_short
+
+    model, twin = small_model(), small_model()
+    run = {"batch_size": 4, "learning_rate": 0.01, "recipe": "lecture", "progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(keras_training.Step, "make_train_function", make_one_that_is_cut_short)
+        history = fit(model, IMAGES, num_steps=3, **run)
+    assert "Training stopped at step 0" in capsys.readouterr().out
+    assert np.isfinite(as_numpy(model.sample(2))).all()
+    if keras.backend.backend() == "jax":  # elsewhere the step that was not counted may be done
+        del history._compiled  # its step is cut short
+        fit(model, IMAGES, num_steps=3, history=history, **run)
+        np.testing.assert_allclose(history["loss"], fit(twin, IMAGES, num_steps=3, **run)["loss"],
+                                   rtol=RTOL)
 
 
 @pytest.mark.parametrize("use", ["call", "predict", "predict_on_batch", "evaluate", "fit"])

@@ -7,8 +7,8 @@ The network sees x_t, the log SNR and a label, and predicts v. With `pixels`, `f
 take images in [0, 1], and the network and its denoiser have pixels in [−1, 1]: x_0 = 2 · image − 1;
 without, x_0 are the data themselves, real fields.
 
-The same code runs on TensorFlow and on PyTorch: set the environment variable KERAS_BACKEND to
-"tensorflow" or "torch" before Keras is imported.
+The same code runs on TensorFlow, on PyTorch and on JAX: set the environment variable KERAS_BACKEND
+to "tensorflow", "torch" or "jax" before Keras is imported.
 """
 
 from collections.abc import Callable

@@ -10,8 +10,8 @@ A model is told the shape of one example and its likelihood (see `likelihood`). 
 (n, *shape), NumPy arrays or tensors; they are converted to the model's precision and device.
 Everything that is measured is in nats per example.
 
-The same code runs on TensorFlow and on PyTorch: set the environment variable KERAS_BACKEND to
-"tensorflow" or "torch" before Keras is imported.
+The same code runs on TensorFlow, on PyTorch and on JAX: set the environment variable KERAS_BACKEND
+to "tensorflow", "torch" or "jax" before Keras is imported.
 """
 
 import math
@@ -35,6 +35,7 @@ from genmodels.training.keras import train
 from genmodels.training.keras_tensors import (
     Array,
     Tensor,
+    average,
     check_precise_layers,
     own_settings,
     tensor_of,
@@ -105,7 +106,7 @@ class VAE(keras.Model):
         kl = ops.sum(kl, axis=-1)  # (n,)
         self.log_likelihood_mean.update_state(log_likelihood)
         self.kl_mean.update_state(kl)
-        return ops.mean(kl - log_likelihood)
+        return average(kl - log_likelihood)
 
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of −ELBO, and what `fit` differentiates: −ELBO, less the nats that are free."""
@@ -113,9 +114,9 @@ class VAE(keras.Model):
         log_likelihood, kl = self((x, noise))  # (n,), (n, k)
         loss = ops.sum(kl, axis=-1) - log_likelihood  # −ELBO, (n,)
         # dimension j counts max(free, KL_j)
-        free = ops.sum(ops.maximum(batch.free_nats - ops.mean(kl, axis=0), 0))
+        free = ops.sum(ops.maximum(batch.free_nats - average(kl), 0))
         return {"loss": loss, "log_likelihood": log_likelihood, "kl": kl,
-                "objective": ops.mean(loss) + free}
+                "objective": average(loss) + free}
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """log p(x|h) (n,) and the KL divergence of each dimension (n, k), for x (n, *shape).

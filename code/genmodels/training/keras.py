@@ -2,8 +2,8 @@
 
     Θ ← Adam(Θ, ∇ objective, learning rate),   objective: the mean of a batch's loss, unless named
 
-The same code runs on TensorFlow and on PyTorch: set the environment variable KERAS_BACKEND to
-"tensorflow" or "torch" before Keras is imported.
+The same code runs on TensorFlow, on PyTorch and on JAX: set the environment variable KERAS_BACKEND
+to "tensorflow", "torch" or "jax" before Keras is imported.
 """
 
 import functools
@@ -22,11 +22,12 @@ from genmodels.training.history import (
     free_nats_at,
     learning_rate_at,
 )
-from genmodels.training.keras_state import get_state, prepare, set_state
+from genmodels.training.keras_state import get_state, is_lost, prepare, set_state
 from genmodels.training.keras_tensors import (
     Array,
     Tensor,
     autocast,
+    average,
     own_settings,
     placed,
     tensor_of,
@@ -64,8 +65,8 @@ def train(model: keras.Model, data: tuple[Array, ...],
                                                  settings.peak) for step in range(first, end)]))
         one_step = None
         together = functools.partial(place_together, place=place, reshape=ops.reshape)
-        with steps(history, settings, draw=draw, place=together, get_state=get,
-                   set_state=put) as remaining:
+        with steps(history, settings, draw=draw, place=together, get_state=get, set_state=put,
+                   is_lost=functools.partial(is_lost, *of_run)) as remaining:
             for rows, *noise in remaining:
                 step = history.num_steps
                 free = free_nats_at(step, history.schedule, settings.recipe)
@@ -100,7 +101,7 @@ class Step(keras.Model):
         for name, mean in self.means.items():
             term = y_pred[name]  # (n, …)
             mean.update_state(ops.sum(term, axis=tuple(range(1, len(term.shape)))))
-        return y_pred["objective"] if "objective" in y_pred else ops.mean(y_pred["loss"])
+        return y_pred["objective"] if "objective" in y_pred else average(y_pred["loss"])
 
 
 def compiled(history: History, batch_loss: Callable, precision: str, batch: Batch) -> Step:

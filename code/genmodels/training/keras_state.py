@@ -1,6 +1,7 @@
 """What surrounds a run in Keras: the device, the optimiser, and the state to return to."""
 
 import contextlib
+import functools
 from typing import Any
 
 import keras
@@ -10,9 +11,15 @@ from keras import ops
 from genmodels.training.checkpoint import State
 from genmodels.training.checks import check_device, check_optimizer, check_weights
 from genmodels.training.history import History, Settings
-from genmodels.training.keras_tensors import available_devices, check_precise_layers, own_settings
+from genmodels.training.keras_tensors import (
+    Tensor,
+    available_devices,
+    check_backend,
+    check_precise_layers,
+    own_settings,
+)
 
-__all__ = ["get_state", "prepare", "set_state"]
+__all__ = ["get_state", "is_lost", "prepare", "set_state", "stateless_apply"]
 
 
 def prepare(model: keras.Model, history: History,
@@ -21,6 +28,7 @@ def prepare(model: keras.Model, history: History,
 
     Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
+    check_backend()
     device = check_device(settings.device, available_devices())
     check_precise_layers(model)
     history._of_run["frozen"] = check_weights({
@@ -35,7 +43,22 @@ def prepare(model: keras.Model, history: History,
     if isinstance(history.optimizer, tuple):
         history.optimizer = rebuilt(*history.optimizer, model)
     check_optimizer(history, int(history.optimizer.iterations.value))
+    history.optimizer.stateless_apply = functools.partial(stateless_apply, model, history.optimizer)
     return keras.device(device) if device is not None else contextlib.nullcontext()
+
+
+def stateless_apply(model: keras.Model, optimizer: keras.Optimizer, state: list[Tensor],
+                    gradients: list[Tensor], weights: list[Tensor]) -> tuple[list[Tensor], ...]:
+    """The weights that are trainable now and the optimiser's state after a step.
+
+    On JAX, Keras calls the method of this name, which fails unless all weights are trainable.
+    """
+    trainable = model.trainable_variables
+    held = [*zip(trainable, weights), *zip(optimizer.variables, state)]
+    with keras.StatelessScope(held) as scope:
+        optimizer.apply(gradients, trainable)
+    return tuple([scope.get_current_value(variable) for variable in variables]
+                 for variables in (trainable, optimizer.variables))
 
 
 def _variables(model: keras.Model, optimizer: keras.Optimizer) -> dict[str, dict[str, Any]]:
@@ -56,6 +79,13 @@ def set_state(model: keras.Model, optimizer: keras.Optimizer, state: State) -> N
     for part, variables in _variables(model, optimizer).items():
         for name, variable in variables.items():
             variable.assign(state[part][name])
+
+
+def is_lost(model: keras.Model, optimizer: keras.Optimizer) -> bool:
+    """Whether the numbers are gone: JAX takes them into a compiled step, and out again at its end.
+    """
+    variables = [*model.weights, *optimizer.variables]
+    return any(getattr(variable.value, "is_deleted", bool)() for variable in variables)
 
 
 def rebuilt(kind: type, config: dict[str, Any], state: list[np.ndarray],

@@ -1,6 +1,7 @@
 """Tensors in Keras: of which type, where they lie, and what the user's settings do not touch."""
 
 import contextlib
+import os
 from typing import Any
 
 import keras
@@ -10,8 +11,9 @@ from keras import layers, ops
 from genmodels.training.checks import check_precise, cpu_has_bfloat16, holds_integers
 from genmodels.training.history import Settings
 
-__all__ = ["Array", "Tensor", "autocast", "available_devices", "check_precise_layers",
-           "own_settings", "placed", "sublayers", "tensor_of", "without_autocast"]
+__all__ = ["Array", "Tensor", "autocast", "available_devices", "average",
+           "check_backend", "check_precise_layers", "own_settings", "placed", "sublayers",
+           "tensor_of", "without_autocast"]
 
 Tensor = Any  # a tensor of the backend, of whichever framework it is
 Array = np.ndarray | Tensor
@@ -30,18 +32,26 @@ def tensor_of(array: Array, dtype: str) -> Tensor:
     return ops.copy(ops.convert_to_tensor(array, dtype))
 
 
+def average(x: Tensor, axis: int = 0) -> Tensor:
+    """The mean over an axis, as precise as x: on JAX and PyTorch `ops.mean` is so in float32 alone.
+    """
+    return ops.sum(x, axis) / ops.cast(ops.shape(x)[axis], x.dtype)
+
+
 @contextlib.contextmanager
 def own_settings(dtype: Any = None):
     """Within it, Keras's configuration is what our layers need: float32 or 64, channels last.
 
     Gives the precision: that of the weights under the user's dtype policy, or the one given. The
     weights of "mixed_bfloat16" are float32, so this is the precision; `fit` alone makes layers
-    compute in bfloat16, for a while. Raises TypeError unless it is float32 or float64.
+    compute in bfloat16, for a while. Raises TypeError unless it is float32 or float64, and one that
+    the backend has; ValueError if the backend was chosen too late.
     """
+    check_backend()
     config = keras.config
     before = config.dtype_policy(), config.floatx(), config.image_data_format()
     policy = keras.dtype_policies.get(dtype or before[0])
-    check_precise(policy.variable_dtype, f"the dtype policy {policy.name!r}")
+    _check_dtype(policy.variable_dtype, f"the dtype policy {policy.name!r}")
     config.set_dtype_policy(policy.variable_dtype)
     config.set_floatx(policy.variable_dtype)
     config.set_image_data_format("channels_last")
@@ -87,10 +97,33 @@ def without_autocast():
         yield
 
 
+def check_backend() -> None:
+    """Raises ValueError if KERAS_BACKEND names another backend than the one that Keras runs on."""
+    chosen, backend = os.environ.get("KERAS_BACKEND"), keras.backend.backend()
+    if chosen and chosen != backend:
+        raise ValueError(f"KERAS_BACKEND must be set before Keras is imported, got {chosen!r} when "
+                         f"it already ran on {backend!r}: restart Python, in a notebook the "
+                         "kernel, and set it first")
+
+
 def check_precise_layers(model: keras.Model) -> None:
-    """Raises TypeError unless all layers of the model compute in float32 or float64."""
+    """Raises TypeError unless all layers of the model compute in float32 or float64.
+
+    The backend must have it: JAX makes float32 of float64 unless it is told to keep it.
+    """
     for layer in [model, *sublayers(model)]:
-        check_precise(layer.compute_dtype, layer.name)
+        _check_dtype(layer.compute_dtype, layer.name)
+
+
+def _check_dtype(dtype: str, name: str) -> None:
+    check_precise(dtype, name)
+    if dtype == "float64" and keras.backend.backend() == "jax":
+        import jax
+
+        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+            raise TypeError(f"model must be of float32 on JAX as it is set, got float64 in {name}: "
+                            "set the environment variable JAX_ENABLE_X64=1 before JAX is imported, "
+                            'or call jax.config.update("jax_enable_x64", True) first')
 
 
 def sublayers(layer: layers.Layer) -> list[layers.Layer]:
@@ -114,9 +147,12 @@ def sublayers(layer: layers.Layer) -> list[layers.Layer]:
 
 
 def available_devices() -> list[str]:
-    """The devices that `fit` can use, as the backend names them: "cpu:0", and "gpu:0" or so."""
+    """The devices that `fit` can use, as the backend names them: "cpu:0", and "gpu:0" or so.
+
+    Keras lists the best ones if it is told no kind; JAX raises an error for a kind that it has not.
+    """
     if keras.backend.backend() == "torch":
         from genmodels.training import torch_tensors
         return torch_tensors.available_devices()
-    gpus = keras.distribution.list_devices("gpu")
-    return [*keras.distribution.list_devices("cpu"), *gpus]
+    list_devices = keras.distribution.list_devices
+    return list(dict.fromkeys([*list_devices("cpu"), *list_devices()]))

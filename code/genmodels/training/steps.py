@@ -124,7 +124,8 @@ def resume(history: History, settings: Settings, get_state: Callable[[], State],
 def steps(history: History, settings: Settings, *, draw: Draw | None,
           place: Callable[[list], list], get_state: Callable[[], State],
           set_state: Callable[[State], None],
-          fetch: Callable[[list], list[float]] = list) -> Iterator[Iterator[tuple]]:
+          fetch: Callable[[list], list[float]] = list,
+          is_lost: Callable[[], bool] = bool) -> Iterator[Iterator[tuple]]:
     """Gives for each remaining step of a run (rows, noise, …), and ends the run tidily.
 
     Epoch e is drawn from a generator of its own, seeded with (seed, e): a permutation of all
@@ -133,6 +134,8 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
 
     Ctrl-C is held back until the step under way is complete, so that the model, the optimiser and
     the history always agree; a second Ctrl-C is not held back. The run then ends with one line.
+    `is_lost` says whether the state was lost with a step that was cut short, by that or an error:
+    state and history then return to the last copy.
 
     The state, that is the weights and the optimiser, is copied every 100 steps, after a look at
     the losses so far: if one is NaN or infinite, state and history return to the last copy at which
@@ -224,8 +227,16 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
     start = time.perf_counter()
     try:
         yield each()
-    except KeyboardInterrupt:
-        history._steps_cut_short += step_under_way
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        if is_lost():
+            _, state, progress = copies[-1]
+            set_state(state)
+            history.return_to(progress)
+        elif stopped:
+            history._steps_cut_short += step_under_way
+        if not stopped:
+            raise
         print(f"Training stopped at step {history.num_steps}. To go on: "
               f"fit(..., num_steps={end - history.num_steps}, history=history).")
     finally:
