@@ -22,8 +22,8 @@ export GENMODELS_DATA
 endif
 
 .NOTPARALLEL:
-.PHONY: help book pdf test check quick-book test-tensorflow test-torch lab student drift \
-        weights bench lint clean
+.PHONY: help book pdf test check quick-book test-tensorflow test-torch test-jax lab student \
+        drift weights bench lint clean
 
 help:
 	@echo "make book        build the book; the last line says where to open it"
@@ -55,7 +55,7 @@ pdf: $(INSTALLED)
 
 # All parts run, also after a failure in one of them; any failure is a failure of `make test`.
 test: $(INSTALLED)
-	@$(MAKE) --no-print-directory --keep-going quick-book test-tensorflow test-torch
+	@$(MAKE) --no-print-directory --keep-going quick-book test-tensorflow test-torch test-jax
 
 # Every chapter is executed twice: here with Keras on PyTorch, below with Keras on TensorFlow.
 quick-book: $(INSTALLED)
@@ -70,6 +70,11 @@ test-tensorflow: $(INSTALLED)
 
 test-torch: $(INSTALLED)
 	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(DURATIONS)-torch.xml -m keras tests
+
+# XLA, too, with one thread in each process.
+test-jax: $(INSTALLED)
+	$(QUICK) KERAS_BACKEND=jax XLA_FLAGS="--xla_cpu_multi_thread_eigen=false" \
+	    $(PYTEST) $(DURATIONS)-jax.xml -m keras tests
 
 lab: $(INSTALLED)
 	env -u MPLBACKEND $(BIN)/jupyter lab --ServerApp.root_dir=chapters

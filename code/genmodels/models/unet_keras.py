@@ -8,7 +8,8 @@ take images in [0, 1], and the network and its denoiser have pixels in [−1, 1]
 without, x_0 are the data themselves, real fields.
 
 The same code runs on TensorFlow, on PyTorch and on JAX: set the environment variable KERAS_BACKEND
-to "tensorflow", "torch" or "jax" before Keras is imported.
+to "tensorflow", "torch" or "jax" before Keras is imported. On JAX a model of float64 needs
+JAX_ENABLE_X64=1; there and on PyTorch Keras rounds some functions to float32, tanh among them.
 """
 
 from collections.abc import Callable

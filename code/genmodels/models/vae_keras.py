@@ -11,7 +11,8 @@ A model is told the shape of one example and its likelihood (see `likelihood`). 
 Everything that is measured is in nats per example.
 
 The same code runs on TensorFlow, on PyTorch and on JAX: set the environment variable KERAS_BACKEND
-to "tensorflow", "torch" or "jax" before Keras is imported.
+to "tensorflow", "torch" or "jax" before Keras is imported. On JAX a model of float64 needs
+JAX_ENABLE_X64=1; there and on PyTorch Keras rounds some functions to float32, tanh among them.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from typing import Any
 
 import keras
@@ -117,9 +118,8 @@ def check_precise_layers(model: keras.Model) -> None:
 
 def _check_dtype(dtype: str, name: str) -> None:
     check_precise(dtype, name)
-    if dtype == "float64" and keras.backend.backend() == "jax":
-        import jax
-
+    if keras.backend.backend() == "jax":
+        jax = sys.modules["jax"]  # which Keras has imported
         if jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise TypeError(f"model must be of float32 on JAX as it is set, got float64 in {name}: "
                             "set the environment variable JAX_ENABLE_X64=1 before JAX is imported, "
