@@ -43,7 +43,9 @@ def prepare(model: keras.Model, history: History,
     if isinstance(history.optimizer, tuple):
         history.optimizer = rebuilt(*history.optimizer, model)
     check_optimizer(history, int(history.optimizer.iterations.value))
-    history.optimizer.stateless_apply = functools.partial(stateless_apply, model, history.optimizer)
+    if keras.backend.backend() == "jax":
+        history.optimizer.stateless_apply = functools.partial(stateless_apply, model,
+                                                              history.optimizer)
     return keras.device(device) if device is not None else contextlib.nullcontext()
 
 
@@ -51,7 +53,8 @@ def stateless_apply(model: keras.Model, optimizer: keras.Optimizer, state: list[
                     gradients: list[Tensor], weights: list[Tensor]) -> tuple[list[Tensor], ...]:
     """The weights that are trainable now and the optimiser's state after a step.
 
-    On JAX, Keras calls the method of this name, which fails unless all weights are trainable.
+    Instead of Keras's method of this name, which JAX's steps call: that one fails unless all weights
+    that the optimiser was built for are trainable.
     """
     trainable = model.trainable_variables
     held = [*zip(trainable, weights), *zip(optimizer.variables, state)]
