@@ -53,8 +53,8 @@ def stateless_apply(model: keras.Model, optimizer: keras.Optimizer, state: list[
                     gradients: list[Tensor], weights: list[Tensor]) -> tuple[list[Tensor], ...]:
     """The weights that are trainable now and the optimiser's state after a step.
 
-    Instead of Keras's method of this name, which JAX's steps call: that one fails unless all weights
-    that the optimiser was built for are trainable.
+    Instead of Keras's method of this name, which JAX's steps call: that one fails unless all of the
+    optimiser's weights are trainable.
     """
     trainable = model.trainable_variables
     held = [*zip(trainable, weights), *zip(optimizer.variables, state)]
