@@ -1,6 +1,6 @@
 """The U-Nets of both frameworks, their losses and training.
 
-With KERAS_BACKEND=torch the Keras half runs on torch.
+With KERAS_BACKEND=torch or jax the Keras half runs on that.
 """
 
 import math

@@ -143,14 +143,15 @@ sys.meta_path.insert(0, Absent)
 """
 
 
-@pytest.mark.parametrize(("names", "absent"), [
-    (OF_NEITHER, ["torch", "keras", "tensorflow"]),
-    (OF_TORCH, ["keras", "tensorflow"]),
-    (OF_KERAS, ["torch"]),
-    ([name for name in MODULES if name not in WITH_NUMBA], ["numba"]),
-], ids=["neither", "torch", "keras", "no numba"])
-def test_each_part_needs_no_framework_but_its_own(names, absent):
+@pytest.mark.parametrize(("names", "absent", "backend"), [
+    (OF_NEITHER, ["torch", "keras", "tensorflow", "jax"], "tensorflow"),
+    (OF_TORCH, ["keras", "tensorflow", "jax"], "tensorflow"),
+    (OF_KERAS, ["torch", "jax"], "tensorflow"),
+    (OF_KERAS, ["torch", "tensorflow"], "jax"),
+    ([name for name in MODULES if name not in WITH_NUMBA], ["numba"], "tensorflow"),
+], ids=["neither", "torch", "keras", "keras on jax", "no numba"])
+def test_each_part_needs_no_framework_but_its_own(names, absent, backend):
     script = "\n".join([WITHOUT.format(absent=absent), *(f"import {name}" for name in names)])
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
-                         env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False)
+                         env=os.environ | {"KERAS_BACKEND": backend}, check=False)
     assert run.returncode == 0, run.stderr

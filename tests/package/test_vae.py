@@ -829,7 +829,7 @@ def make(kind, seed=0):
 def skip_slow_compilation(kind):
     """TensorFlow takes half a minute to compile a U-Net; the code is the one that torch runs."""
     if kind is unet_keras and keras.backend.backend() == "tensorflow":
-        pytest.skip("slow to compile; runs with KERAS_BACKEND=torch")
+        pytest.skip("slow to compile; runs with KERAS_BACKEND=torch and jax")
 
 
 def train(kind, model, images, labels=LABELS, **settings):
@@ -1169,7 +1169,7 @@ def halve_input(part, in_place):
 
 def test_networks_may_work_in_place(kind, images):
     if "keras" in kind.__name__ and keras.backend.backend() != "torch":
-        pytest.skip("the tensors of TensorFlow cannot be changed")
+        pytest.skip("only PyTorch's tensors can be changed")
     plain, spoiling = make(kind), make(kind)
     for name in (["conv_full"] if hasattr(kind, "UNet") else ["encoder", "decoder"]):
         halve_input(getattr(spoiling, name), in_place=True)
