@@ -274,7 +274,7 @@ def fit(model: Flow, x: Array, action: Action, *, history: History | None = None
         upper, lower = -action(data) - log_q, -action(own) - own_log_q  # (n,): log w
         mismatch = mismatch + own_mismatch
         return {"loss": upper - lower, "upper": upper, "lower": lower, "mismatch": mismatch,
-                "objective": (upper - lower + MISMATCH_WEIGHT * mismatch).mean()}
+                "objective": batch.mean(upper - lower + MISMATCH_WEIGHT * mismatch)}
 
     settings = Settings(**{"precision": "float32"} | settings)
     return train(model, (x,), batch_loss, settings, draw=normal(*model.shape), history=history)

@@ -107,6 +107,7 @@ def _tensor(array: Array) -> torch.Tensor:
 
 
 def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: torch.Generator,
+                   batch: Batch = Batch((), (), 0.0, 0),
                    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A loss whose gradient is on average that of −L_K, over noise and generator; and two terms.
 
@@ -115,13 +116,14 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
     of Σ_s w̃_s² ∂log w_s/∂h_s · ∇ h_s, with the parameters of Q in log w_s held fixed (Tucker et
     al. 2019: for large K less noise). Five of the K samples are drawn with the probabilities w̃_s,
     and only those are differentiated. The terms (n,), detached, are log (w_1 + … + w_K)/K and
-    Σ_s w̃_s log p(x|h_s).
+    Σ_s w̃_s log p(x|h_s). batch: the one of which x are the rows that this process has, where there
+    are several (see `Batch`).
     """
     num_samples = noise.shape[1]
     if num_samples == 1:
         log_likelihood, log_ratio = model._importance(x, noise)  # (n, 1) each
         log_weights = log_likelihood + log_ratio
-        return -log_weights.mean(), log_weights.detach()[:, 0], log_likelihood.detach()[:, 0]
+        return -batch.mean(log_weights), log_weights.detach()[:, 0], log_likelihood.detach()[:, 0]
     part = max(1, 1000 // num_samples)  # of the batch: a pass whose arrays fit into a cache
     with torch.no_grad():
         terms = [model._importance(*pair) for pair in zip(x.split(part), noise.split(part))]
@@ -130,10 +132,11 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
         weights = torch.softmax(log_weights, dim=1)
         bound = torch.logsumexp(log_weights, dim=1) - math.log(num_samples)  # (n,)
         expected = (weights * log_likelihood).sum(dim=1)
-        drawn = torch.multinomial(weights, NUM_DRAWN, replacement=True, generator=generator)
+        drawn = torch.multinomial(batch.spread(weights), NUM_DRAWN, replacement=True,
+                                  generator=generator)[batch.own]
     chosen = noise.take_along_dim(drawn[:, :, None], dim=1)  # (n, NUM_DRAWN, k)
     log_weights = sum(model._importance(x, chosen, weights.gather(1, drawn)))
-    return -log_weights.mean(), bound, expected
+    return -batch.mean(log_weights), bound, expected
 
 
 def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
@@ -163,10 +166,10 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
         generator = generator or torch.Generator(x.device)
         generator.manual_seed(_seed(settings.seed, batch.step))
         if grey_values:
-            x = torch.bernoulli(x, generator=generator)
-        shape = len(x), num_importance_samples, model.latent_dim  # (batch, K, k)
-        noise = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
-        objective, bound, expected = surrogate_loss(model, x, noise, generator)
+            x = torch.bernoulli(batch.spread(x), generator=generator)[batch.own]
+        shape = batch.num_rows, num_importance_samples, model.latent_dim  # (batch, K, k)
+        noise = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)[batch.own]
+        objective, bound, expected = surrogate_loss(model, x, noise, generator, batch)
         return {"loss": -bound, "log_likelihood": expected, "kl": expected - bound,
                 "objective": objective}
 

@@ -91,9 +91,9 @@ class VAE(nn.Module):
         (x,), (noise,) = batch.data, batch.noise
         log_likelihood, kl = self(x, noise)  # (n,), (n, k)
         loss = kl.sum(dim=-1) - log_likelihood  # −ELBO, (n,)
-        objective = loss.mean()
+        objective = batch.mean(loss)
         if batch.free_nats:  # dimension j counts max(free, KL_j)
-            objective = objective + (batch.free_nats - kl.mean(dim=0)).clamp(min=0).sum()
+            objective = objective + (batch.free_nats - batch.mean(kl, dim=0)).clamp(min=0).sum()
         return {"loss": loss, "log_likelihood": log_likelihood, "kl": kl, "objective": objective}
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

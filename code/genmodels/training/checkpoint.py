@@ -6,6 +6,7 @@
 
 The JSON file is put into its place last and in one move, so that it names complete files whenever
 the process dies; older files are deleted after that. Nothing in them is ever executed.
+The empty file `.lock` is locked by the run that has the folder.
 """
 
 import hashlib
@@ -14,19 +15,50 @@ import os
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import safetensors.numpy
 
-__all__ = ["VERSION", "State", "read", "write"]
+__all__ = ["VERSION", "State", "hold", "read", "write"]
 
 VERSION = 1
 PARTS = ("weights", "optimizer")
 State = dict[str, dict[str, np.ndarray]]  # the arrays of each part by name
 
 
-def write(folder: str | Path, state: State, run: dict[str, Any]) -> None:
-    """Writes the state {"weights": …, "optimizer": …} and what describes the run, atomically."""
+def hold(folder: str | Path) -> filelock.BaseFileLock:
+    """Keeps other runs out of the folder, which is made if there is none, until `release()`.
+
+    The end of the process releases it too, however it comes.
+    Raises ValueError, naming the folder, if another run has it.
+    """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"checkpoint must be a folder, got the file {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ValueError(f"checkpoint must be a folder that no other run is using, got {folder}, "
+                         "in which another one is training now") from None
+    return lock
+
+
+def write(folder: str | Path, state: State, run: dict[str, Any]) -> None:
+    """Writes the state {"weights": …, "optimizer": …} and what describes the run, atomically.
+
+    Raises OSError, naming the folder, if that fails, as on a full disk: the last checkpoint there
+    is still whole.
+    """
+    try:
+        _write(Path(folder), state, run)
+    except OSError as error:
+        raise OSError(error.errno, f"checkpoint of step {run['num_steps']} could not be written to "
+                      f"{folder} ({error.strerror}); the last one there is still whole") from error
+
+
+def _write(folder: Path, state: State, run: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for part in PARTS:
@@ -46,11 +78,15 @@ def write(folder: str | Path, state: State, run: dict[str, Any]) -> None:
 def _put(path: Path, data: bytes) -> None:
     """Writes a file that is either there as a whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # it would fill the disk
+        raise
 
 
 def read(folder: str | Path) -> tuple[State, dict[str, Any]] | None:
@@ -59,8 +95,6 @@ def read(folder: str | Path) -> tuple[State, dict[str, Any]] | None:
     Raises ValueError, naming the file, if it is truncated, altered or of a newer version.
     """
     path = Path(folder) / "checkpoint.json"
-    if path.parent.exists() and not path.parent.is_dir():
-        raise ValueError(f"checkpoint must be a folder, got the file {path.parent}")
     if not path.exists():
         return None
     damaged = f"checkpoint must be a folder that training wrote, got a damaged {path}"

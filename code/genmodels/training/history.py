@@ -88,13 +88,44 @@ class Settings:
         return RECIPES[self.recipe] if self.learning_rate is None else self.learning_rate
 
 
+def _mean(values: Any, dim: int | None = None) -> Any:
+    """The mean of values (n, …) of all rows, or with dim=0 over the rows alone (…)."""
+    return values.mean() if dim is None else values.mean(dim)
+
+
 class Batch(NamedTuple):
-    """What a step works on, as tensors on the device: `batch_loss` gets it."""
+    """What a step works on, as tensors on the device: `batch_loss` gets it.
+
+    Where several processes train (`training.torch_parallel`), these are the rows of one of them, and
+    what is minimised is still one number for the whole batch. A batch_loss may therefore return for
+    each row whatever follows from this row and the weights; but across rows it may combine them only
+    by `mean`, and it draws random numbers for the whole batch, of which it takes its own:
+
+        objective = batch.mean(loss) + (free - batch.mean(kl, dim=0)).clamp(min=0).sum()
+        noise = torch.randn(batch.num_rows, k, generator=generator)[batch.own]
+        coins = torch.bernoulli(batch.spread(x), generator=generator)[batch.own]
+    """
 
     data: tuple  # of each array of the data its rows (n, …)
     noise: tuple  # what was drawn for them, (n, …) each
     free_nats: Any  # of each latent dimension at this step, a scalar
     step: int | None  # steps done before this one; None in Keras, which compiles batch_loss
+    mean: Callable[..., Any] = _mean  # over the rows of the whole batch
+    own: slice = slice(None)  # which of them this process has
+    whole: int | None = None  # how many there are, unless they all are here
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows the whole batch has."""
+        return len(self.data[0]) if self.whole is None else self.whole
+
+    def spread(self, values: Any) -> Any:
+        """Values (n, …) at their places in the whole batch; ones where the other rows are."""
+        if self.whole is None:
+            return values
+        result = values.new_ones(self.whole, *values.shape[1:])
+        result[self.own] = values
+        return result
 
 
 Draw = Callable[[np.random.Generator, "History", range], tuple[np.ndarray, ...]]

@@ -35,7 +35,7 @@ from genmodels.training.keras_tensors import (
     without_autocast,
 )
 from genmodels.training.packing import place_together
-from genmodels.training.steps import begin, resume, steps
+from genmodels.training.steps import begin, resumed, steps
 
 __all__ = ["train"]
 
@@ -55,10 +55,10 @@ def train(model: keras.Model, data: tuple[Array, ...],
     device = prepare(model, history, settings)
     of_run = model, history.optimizer
     get, put = functools.partial(get_state, *of_run), functools.partial(set_state, *of_run)
-    resume(history, settings, get, put)
     place = functools.partial(placed, model)
     number = functools.cache(lambda value: tensor_of(np.array(value), model.variable_dtype))
-    with device, without_autocast(), autocast(model, in_bfloat16, settings) as precision:
+    with (resumed(history, settings, get, put), device, without_autocast(),
+          autocast(model, in_bfloat16, settings) as precision):
         data = tuple(place(array) for array in data)
         check_finite(data, lambda array: ops.convert_to_numpy(ops.isfinite(array)))
         first, end = history.num_steps, history.schedule[1]  # all rates there at once:

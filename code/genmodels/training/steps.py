@@ -10,22 +10,41 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm  # not tqdm.auto, whose widget would land in a notebook's output
 
-from genmodels.training.checkpoint import State, read, write
+from genmodels.training.checkpoint import State, hold, read, write
 from genmodels.training.checks import check_data
 from genmodels.training.history import Draw, History, Settings
 from genmodels.validate import is_a, plain_array
 
-__all__ = ["begin", "resume", "steps"]
+__all__ = ["OneProcess", "begin", "described", "resumed", "steps", "sums_of"]
+
+T = TypeVar("T")
 
 STEPS_BETWEEN_COPIES = 100  # of the weights, to return to when a loss is NaN, and for a checkpoint
 # What a model says of itself, as far as it does, and a checkpoint keeps.
 OF_A_MODEL = ("latent_dim", "shape", "likelihood", "periodic", "channels", "num_labels", "pixels")
+
+
+class OneProcess:
+    """What the loop asks of the processes that train together: here there is one.
+
+    `training.torch_parallel` has several. All of them ask the same questions in the same order.
+    """
+
+    alone = first = True
+
+    def by_first(self, function: Callable[[], T]) -> T:
+        """What the function returns, or raises, which the first process alone calls."""
+        return function()
+
+    def any(self, flag: bool) -> bool:
+        """Whether a process asks all to stop; each is asked before each step."""
+        return flag
 
 
 def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable,
@@ -64,8 +83,13 @@ def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable
             "model": type(model).__qualname__,
             **{name: getattr(model, name) for name in OF_A_MODEL if hasattr(model, name)},
             "loss": _named(batch_loss), "draw": _named(draw), "precision": settings.precision,
-            "data": [hashlib.sha256(plain_array(array).tobytes()).hexdigest() for array in data]}
+            "data": sums_of(data)}
     return history
+
+
+def sums_of(data: tuple) -> list[str]:
+    """The SHA-256 sums of the arrays."""
+    return [hashlib.sha256(plain_array(array).tobytes()).hexdigest() for array in data]
 
 
 def _named(function: Any) -> list[Any]:
@@ -83,15 +107,29 @@ def described(history: History, settings: Settings) -> dict[str, Any]:
         "learning_rate": settings.peak, **history._of_run}))
 
 
-def resume(history: History, settings: Settings, get_state: Callable[[], State],
-           set_state: Callable[[State], None]) -> None:
+@contextmanager
+def resumed(history: History, settings: Settings, get_state: Callable[[], State],
+            set_state: Callable[[State], None],
+            processes: OneProcess = OneProcess()) -> Iterator[None]:
     """Takes weights, optimiser and history from the checkpoint of this run, if there is one.
 
+    Until the end, no other run can use the folder. Only the first process ever opens it.
     A checkpoint of the run that the history tells of is left: the run goes on where it stands.
-    Raises ValueError, naming what differs, if the checkpoint is one of another run or model.
+    Raises ValueError, naming what differs, if the checkpoint is one of another run or model, or if
+    another run has the folder.
     """
-    found = settings.checkpoint is not None and read(settings.checkpoint)
-    if not found:
+    folder = settings.checkpoint
+    with ExitStack() as held:
+        if folder is not None:
+            processes.by_first(lambda: held.callback(hold(folder).release) and None)
+            _resume(history, settings, processes.by_first(lambda: read(folder)),
+                    get_state, set_state)
+        yield
+
+
+def _resume(history: History, settings: Settings, found: tuple[State, dict[str, Any]] | None,
+            get_state: Callable[[], State], set_state: Callable[[State], None]) -> None:
+    if found is None:
         return
     state, run = found
     at_its_end = run["num_steps"] == history.num_steps == history.schedule[0] > 0
@@ -123,9 +161,9 @@ def resume(history: History, settings: Settings, get_state: Callable[[], State],
 @contextmanager
 def steps(history: History, settings: Settings, *, draw: Draw | None,
           place: Callable[[list], list], get_state: Callable[[], State],
-          set_state: Callable[[State], None],
-          fetch: Callable[[list], list[float]] = list,
-          is_lost: Callable[[], bool] = bool) -> Iterator[Iterator[tuple]]:
+          set_state: Callable[[State], None], fetch: Callable[[list], list[float]] = list,
+          is_lost: Callable[[], bool] = bool,
+          processes: OneProcess = OneProcess()) -> Iterator[Iterator[tuple]]:
     """Gives for each remaining step of a run (rows, noise, …), and ends the run tidily.
 
     Epoch e is drawn from a generator of its own, seeded with (seed, e): a permutation of all
@@ -135,7 +173,9 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
     Ctrl-C is held back until the step under way is complete, so that the model, the optimiser and
     the history always agree; a second Ctrl-C is not held back. The run then ends with one line.
     `is_lost` says whether the state was lost with a step that was cut short, by that or an error:
-    state and history then return to the last copy.
+    state and history then return to the last copy. Several processes end after the same step, the
+    one after that in which the first of them was asked to; they fetch when a copy is made, and not
+    after an error, which may be one's alone.
 
     The state, that is the weights and the optimiser, is copied every 100 steps, after a look at
     the losses so far: if one is NaN or infinite, state and history return to the last copy at which
@@ -144,7 +184,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
     done, end = history.num_steps, history.schedule[1]
     stop = threading.Event()
     copies = []  # the last two: (steps done, state, fields of the history)
-    step_under_way = False
+    step_under_way = all_stop = False
     elsewhere = "" if settings.checkpoint is None else ", with another folder for the checkpoint"
 
     def hold_back(signum, frame):
@@ -161,7 +201,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
         if settings.checkpoint is not None:
             spent = history.seconds + time.perf_counter() - start
             run = progress | {"seconds": spent} | described(history, settings)
-            write(settings.checkpoint, state, run)
+            processes.by_first(lambda: write(settings.checkpoint, state, run))
 
     def check():
         history.settle(fetch)
@@ -189,7 +229,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
         return noise
 
     def each():
-        nonlocal step_under_way
+        nonlocal step_under_way, all_stop
         keep()
         while history.num_steps < end:
             epoch, first = divmod(history.num_steps, history.steps_per_epoch)
@@ -203,15 +243,16 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
             noise = drawn(rng, history, to_come)
             placed = place([order[first * size:], *noise])
             for step in to_come:
-                if stop.is_set():
+                if processes.any(stop.is_set()):
                     check()  # what Ctrl-C leaves behind can be used
                     keep()
+                    all_stop = True
                     raise KeyboardInterrupt
                 batch = slice((step - first) * size, (step - first + 1) * size)
                 step_under_way = True
                 yield tuple(array[batch] for array in placed)
                 step_under_way = False
-                if bar.update():  # True when the bar was drawn: about twice a second
+                if bar.update() and processes.alone:  # True when the bar was drawn: about twice a second
                     history.settle(fetch)
                     bar.set_postfix_str(f"loss {history['loss'][-1]:.2f}", refresh=False)
                 if (history.num_steps - done) % STEPS_BETWEEN_COPIES == 0:
@@ -223,12 +264,12 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGINT, hold_back) if in_main_thread else None
     bar = tqdm(total=end - done, desc="training", unit="step", mininterval=0.5, leave=False,
-               disable=not settings.progress)
+               disable=not (settings.progress and processes.first))
     start = time.perf_counter()
     try:
         yield each()
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
+        stopped = isinstance(error, KeyboardInterrupt) and (processes.alone or all_stop)
         if is_lost():
             _, state, progress = copies[-1]
             set_state(state)
@@ -237,11 +278,13 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
             history._steps_cut_short += step_under_way
         if not stopped:
             raise
-        print(f"Training stopped at step {history.num_steps}. To go on: "
-              f"fit(..., num_steps={end - history.num_steps}, history=history).")
+        if processes.first:
+            print(f"Training stopped at step {history.num_steps}. To go on: "
+                  f"fit(..., num_steps={end - history.num_steps}, history=history).")
     finally:
         if in_main_thread:
             signal.signal(signal.SIGINT, previous)
         bar.close()
-        history.settle(fetch)
+        if processes.alone:
+            history.settle(fetch)
         history.seconds += time.perf_counter() - start

@@ -21,7 +21,8 @@ from genmodels.training.history import (
     learning_rate_at,
 )
 from genmodels.training.packing import place_together
-from genmodels.training.steps import begin, resume, steps
+from genmodels.training.steps import begin, resumed, steps
+from genmodels.training.torch_parallel import processes_of
 from genmodels.training.torch_state import get_state, prepare, set_state
 from genmodels.training.torch_tensors import Array, autocast, place, without_autocast
 
@@ -52,29 +53,37 @@ def train(model: nn.Module, data: tuple[Array, ...],
     history = begin(history, model, data, batch_loss, settings, draw)
     optimizer = prepare(model, history, settings)
     get, put = partial(get_state, model, optimizer), partial(set_state, model, optimizer)
-    resume(history, settings, get, put)
     weight = next(model.parameters())
     data = tuple(place(weight, array) for array in data)
     check_finite(data, lambda array: torch.isfinite(array).cpu().numpy())
     networks = autocast(weight, settings)
     together = partial(place_together, place=partial(place, weight), reshape=torch.reshape)
-    with (without_autocast(weight),  # the user's would reach the gradient, too
+    with (processes_of(model, history, settings, data) as processes,
+          resumed(history, settings, get, put, processes),
+          without_autocast(weight),  # the user's would reach the gradient, too
           steps(history, settings, draw=draw, place=together, get_state=get, set_state=put,
-                fetch=lambda sums: torch.stack(sums).tolist()) as remaining):
+                fetch=lambda sums: processes.total(torch.stack(sums)).tolist(),
+                processes=processes) as remaining):
+        terms_of = processes.averaged(model, batch_loss)
         for rows, *noise in remaining:
             step = history.num_steps
             free = free_nats_at(step, history.schedule, settings.recipe)
+            share = processes.share(len(rows))
+            batch = share.batch(tuple(array[rows[share.own]] for array in data),
+                                tuple(array[share.own] for array in noise), free, step)
             with networks:
-                terms = batch_loss(Batch(tuple(array[rows] for array in data), tuple(noise),
-                                         free, step))
-            check_terms(terms, len(rows), torch.Tensor)
-            objective = terms.pop("objective", terms["loss"].mean())
+                terms = terms_of(batch)
+            check_terms(terms, len(batch.data[0]), torch.Tensor)
+            objective = (terms.pop("objective") if "objective" in terms else
+                         batch.mean(terms["loss"]))
             if not objective.requires_grad:
                 raise ValueError("batch_loss must return a loss with a gradient, got none")
+            processes.check_objective(objective)
             optimizer.zero_grad()
             objective.backward()
             optimizer.param_groups[0]["lr"] = learning_rate_at(
                 step, history.schedule, settings.recipe, settings.peak)
             optimizer.step()
-            history.record({name: term.detach().sum() for name, term in terms.items()}, len(rows))
+            history.record({name: share.sum(term.detach()) for name, term in terms.items()},
+                           len(rows))
     return history
