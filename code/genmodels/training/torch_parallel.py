@@ -30,6 +30,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 
 from genmodels.training.history import Batch, History, Settings
 from genmodels.training.steps import OneProcess, described, sums_of
@@ -251,6 +252,11 @@ def joined(device: str | None = None) -> Iterator[tuple[int, str | None]]:
 
     device: that of all processes, such as "cpu"; None for a GPU of its own if there are GPUs. Where
     `torchrun` started nothing, the rank is 0, and the device the given one.
+
+    `torchrun` keeps one store for all its restarts, in which processes find each other's addresses:
+    those of the dead are there until the living have overwritten them. On one node each restart
+    therefore has a part of the store of its own. On several nodes the variable
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 must be set for `torchrun`: then each has a new store.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield 0, device
@@ -260,6 +266,10 @@ def joined(device: str | None = None) -> Iterator[tuple[int, str | None]]:
         device = f"{accelerator.type}:{os.environ['LOCAL_RANK']}"
     if device is not None and not device.startswith("cpu"):
         torch.accelerator.set_device_index(torch.device(device).index or 0)
-    dist.init_process_group()  # gloo for tensors on CPUs, NCCL for those on GPUs of CUDA
-    yield dist.get_rank(), device
+    store, rank, size = next(rendezvous("env://"))
+    if size == int(os.environ["LOCAL_WORLD_SIZE"]):  # torchrun counts on each node for itself
+        store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+    # gloo for tensors on CPUs, NCCL for those on GPUs of CUDA
+    dist.init_process_group(store=store, rank=rank, world_size=size)
+    yield rank, device
     dist.destroy_process_group()  # not after an error: the others may wait for this process
