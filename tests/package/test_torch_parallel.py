@@ -91,7 +91,8 @@ def masked():
 
 def classifier():
     model = seeded(classifier_torch.Classifier)
-    return model, classifier_torch.fit(model, DIGITS, np.arange(20) % 10, **{**RUN, "batch_size": 9})
+    run = {**RUN, "batch_size": 9}
+    return model, classifier_torch.fit(model, DIGITS, np.arange(20) % 10, **run)
 
 
 def own_model(batch_loss, *, unused=False, norm=False, **settings):
@@ -189,14 +190,14 @@ def full_disk(folder):
 REFUSED = {
     "local mean": (lambda folder: own_model(local_mean),
                    "ValueError: batch_loss must return the same objective in every process"),
-    "infinite": (lambda folder: own_model(infinite), "FloatingPointError: .* at step 8;.*of step 0"),
+    "infinite": (lambda folder: own_model(infinite), "FloatingPointError: .* at step 8;.* step 0"),
     "other seed": (other_seed, "ValueError: seed must be the same in every process, got 0 in proc"),
     "other data": (own_part_of_the_data, "ValueError: data must be the same in every process"),
     "other batch": (other_batch, "ValueError: batch_size must be the same in every process, got 8"),
     "norm": (lambda folder: own_model(squares, norm=True),
              "ValueError: model must have no batch normalisation .*got BatchNorm1d in 1"),
     "folder in use": (folder_that_is_used, "ValueError: checkpoint must be a folder that no other"),
-    "full disk": (full_disk, "OSError: .*could not be written to .*the last one there is still who"),
+    "full disk": (full_disk, "OSError: .*could not be written to .*the last one there is still"),
 }
 
 
@@ -290,9 +291,9 @@ def told(tmp_path_factory):
     return read
 
 
-# Sums in another order differ by some eps = 2e-16 of their terms, which are of order one. Adam divides
-# a gradient g by |g| + 1e-8 at least: a derivative that is zero but for rounding moves its weight by
-# up to (learning rate) · eps/1e-8 in each step, here 12 · 4e-3 · 2e-8.
+# Sums in another order differ by some eps = 2e-16 of their terms, which are of order one. Adam
+# divides a gradient g by |g| + 1e-8 at least: one that is zero but for rounding moves its weight by
+# up to (learning rate) · eps/1e-8 in each step, here 12 · 4e-3 · 2e-8 in all.
 ROUNDING = 1e-9
 ROUNDING_OF_250 = 250 / 12 * ROUNDING
 
@@ -481,7 +482,7 @@ def test_two_runs_in_one_folder(tmp_path):
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)],
                           stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(ValueError, match="no other run is using, got .*another one is train"):
+        with pytest.raises(ValueError, match=r"no other run is using, got .*another one is train"):
             mlp_vae(checkpoint=tmp_path)
         other.kill()
     mlp_vae(checkpoint=tmp_path)

@@ -30,6 +30,7 @@ from genmodels.validate import (
 __all__ = ["BinaryVAE", "History", "binarise", "fit", "log_weights", "surrogate_loss"]
 
 NUM_DRAWN = 5  # of the K samples, for the gradient
+ALONE = Batch((), (), 0.0, 0)  # all rows are in this process
 
 
 class BinaryVAE(VAE):
@@ -107,7 +108,7 @@ def _tensor(array: Array) -> torch.Tensor:
 
 
 def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: torch.Generator,
-                   batch: Batch = Batch((), (), 0.0, 0),
+                   batch: Batch = ALONE,
                    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A loss whose gradient is on average that of −L_K, over noise and generator; and two terms.
 

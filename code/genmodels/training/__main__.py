@@ -74,7 +74,7 @@ def command_line() -> argparse.ArgumentParser:
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--num-epochs", type=int)
     length.add_argument("--num-steps", type=int)
-    parser.add_argument("--num-examples", type=int, help="train on so many digits; all, if not given")
+    parser.add_argument("--num-examples", type=int, help="train on the first so many digits")
     parser.add_argument("--batch-size", type=int, help="of all processes together")
     parser.add_argument("--learning-rate", type=float, help="its peak")
     parser.add_argument("--recipe", choices=RECIPES)

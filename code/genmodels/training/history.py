@@ -96,10 +96,10 @@ def _mean(values: Any, dim: int | None = None) -> Any:
 class Batch(NamedTuple):
     """What a step works on, as tensors on the device: `batch_loss` gets it.
 
-    Where several processes train (`training.torch_parallel`), these are the rows of one of them, and
+    Where several processes train (`training.torch_parallel`), these are the rows of one of them;
     what is minimised is still one number for the whole batch. A batch_loss may therefore return for
-    each row whatever follows from this row and the weights; but across rows it may combine them only
-    by `mean`, and it draws random numbers for the whole batch, of which it takes its own:
+    each row whatever follows from this row and the weights, but may combine rows by `mean` alone,
+    and must draw random numbers for the whole batch, and take its own:
 
         objective = batch.mean(loss) + (free - batch.mean(kl, dim=0)).clamp(min=0).sum()
         noise = torch.randn(batch.num_rows, k, generator=generator)[batch.own]

@@ -47,6 +47,9 @@ class OneProcess:
         return flag
 
 
+ONE_PROCESS = OneProcess()
+
+
 def begin(history: History | None, model: Any, data: tuple, batch_loss: Callable,
           settings: Settings, draw: Draw | None = None) -> History:
     """The history to go on with: the given one, if it can be extended, or a new one.
@@ -110,7 +113,7 @@ def described(history: History, settings: Settings) -> dict[str, Any]:
 @contextmanager
 def resumed(history: History, settings: Settings, get_state: Callable[[], State],
             set_state: Callable[[State], None],
-            processes: OneProcess = OneProcess()) -> Iterator[None]:
+            processes: OneProcess = ONE_PROCESS) -> Iterator[None]:
     """Takes weights, optimiser and history from the checkpoint of this run, if there is one.
 
     Until the end, no other run can use the folder. Only the first process ever opens it.
@@ -163,7 +166,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
           place: Callable[[list], list], get_state: Callable[[], State],
           set_state: Callable[[State], None], fetch: Callable[[list], list[float]] = list,
           is_lost: Callable[[], bool] = bool,
-          processes: OneProcess = OneProcess()) -> Iterator[Iterator[tuple]]:
+          processes: OneProcess = ONE_PROCESS) -> Iterator[Iterator[tuple]]:
     """Gives for each remaining step of a run (rows, noise, …), and ends the run tidily.
 
     Epoch e is drawn from a generator of its own, seeded with (seed, e): a permutation of all
@@ -252,7 +255,8 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
                 step_under_way = True
                 yield tuple(array[batch] for array in placed)
                 step_under_way = False
-                if bar.update() and processes.alone:  # True when the bar was drawn: about twice a second
+                drawn_anew = bar.update()  # about twice a second
+                if drawn_anew and processes.alone:
                     history.settle(fetch)
                     bar.set_postfix_str(f"loss {history['loss'][-1]:.2f}", refresh=False)
                 if (history.num_steps - done) % STEPS_BETWEEN_COPIES == 0:

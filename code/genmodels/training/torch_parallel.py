@@ -4,13 +4,13 @@
 
 `training.torch.train` does so by itself wherever `torch.distributed` is initialised, with gloo on
 CPUs and NCCL on GPUs. Every process is given the same data and settings, and draws the same epoch.
-Of the n rows of a batch process p of W takes those from ⌊n p/W⌋ to ⌊n (p+1)/W⌋, so that each example
-counts once in an epoch whatever W is. The run is that of one process, but for the rounding of sums
-that are made in another order, and of means that are divided in another place.
+Of the n rows of a batch process p of W takes those from ⌊n p/W⌋ to ⌊n (p+1)/W⌋: each example counts
+once in an epoch whatever W is. The run is that of one process, but for the rounding of sums that
+are made in another order, and of means that are divided in another place.
 
 The gradient. Every process computes one objective O of the whole batch: sums over all rows come
-from `Sum`, an all-reduce, everything else from their values. Let θ_p be the copy of the weights that
-process p has. Going backwards, `Sum` adds up what the processes say of its value, so process p ends
+from `Sum`, an all-reduce, everything else from their values. Let θ_p be the copy of the weights in
+process p. Going backwards, `Sum` adds up what the processes say of its value, so process p ends
 with the derivative by θ_p of the sum of all their objectives, W O(θ_1, …, θ_W), all copies being
 varied apart. DistributedDataParallel averages this over the processes, and the W cancels:
 
@@ -58,8 +58,8 @@ class Sum(torch.autograd.Function):
 class Share:
     """The rows of a batch of num_rows that process `rank` of `size` has.
 
-    One that would have none, since there are more processes than rows, is given the first row, which
-    counts nothing there: not every network takes no row at all.
+    One that would have none, since there are more processes than rows, is given the first row,
+    which counts nothing there: not every network takes no row at all.
     """
 
     num_rows: int
