@@ -96,17 +96,16 @@ def classifier():
 
 
 def own_model(batch_loss, *, unused=False, norm=False, **settings):
-    """A linear layer that gets two numbers; one that no term depends on; a normalisation."""
+    """A linear layer that gets two numbers; perhaps a normalisation, perhaps another layer."""
     model = seeded(lambda: nn.Sequential(
         nn.Linear(2, 3), *[nn.BatchNorm1d(3)] * norm, *[nn.Linear(3, 3)] * unused))
-    linear = model[0]
-    history = train(model, (FIELDS[:, 0, :2],), lambda batch: batch_loss(batch, linear),
+    history = train(model, (FIELDS[:, 0, :2],), lambda batch: batch_loss(batch, model),
                     Settings(**{**RUN, **settings}))
     return model, history
 
 
-def squares(batch, linear):
-    return {"loss": (linear(batch.data[0]) ** 2).sum(dim=1)}
+def squares(batch, layers):
+    return {"loss": (layers[0](batch.data[0]) ** 2).sum(dim=1)}
 
 
 SAME = {
@@ -138,16 +137,20 @@ def tell(model, history, **more):
 # What a process of torchrun does ----------------------------------------------------------------
 
 
-def local_mean(batch, linear):
-    loss = squares(batch, linear)["loss"]
+def local_mean(batch, layers):
+    loss = squares(batch, layers)["loss"]
     return {"loss": loss, "objective": loss.mean()}
 
 
-def infinite(batch, linear):
-    loss = squares(batch, linear)["loss"]
+def infinite(batch, layers):
+    loss = squares(batch, layers)["loss"]
     if batch.step == 7 and batch.own.start == 0:  # a row of process 0
         loss = loss * torch.tensor([np.inf] + [1.0] * (len(loss) - 1))
     return {"loss": loss}
+
+
+def more_weights_later(batch, layers):
+    return {"loss": (layers[:1 + (batch.step > 2)](batch.data[0]) ** 2).sum(dim=1)}
 
 
 def other_seed(folder):
@@ -198,6 +201,8 @@ REFUSED = {
              "ValueError: model must have no batch normalisation .*got BatchNorm1d in 1"),
     "folder in use": (folder_that_is_used, "ValueError: checkpoint must be a folder that no other"),
     "full disk": (full_disk, "OSError: .*could not be written to .*the last one there is still"),
+    "more weights later": (lambda folder: own_model(more_weights_later, unused=True),
+                           "RuntimeError: Your training graph has changed"),
 }
 
 
@@ -363,6 +368,16 @@ def test_random_numbers_of_a_share_are_those_of_the_whole_batch():
         own = share.own
         for ours, theirs in zip(drawn(share.batch((x[own],), (), 0.0, 0), own), whole):
             assert torch.equal(ours, theirs[own])
+
+
+def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a run")  # as torchrun does
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match=r"number of GPUs, 1, unless .* got 2"), joined():
+        pass
 
 
 # Faults -----------------------------------------------------------------------------------------

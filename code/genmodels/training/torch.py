@@ -37,13 +37,16 @@ def train(model: nn.Module, data: tuple[Array, ...],
     data: arrays with one row for each example. They go to the device once, and the order and the
         noise of an epoch at its start; a batch is a slice there. The model stays on its device.
     batch_loss: the terms of a batch by name, (n, …) each, "loss" (n,) among them. What is
-        differentiated is the mean of "loss", or the term "objective" (), if there is one.
+        differentiated is the mean of "loss", or the term "objective" (), if there is one. `Batch`
+        says how it is made so that several processes can share a batch.
     draw: the noise of an epoch, if there is any (see `normal`).
     history: that of an earlier call, to go on: with the same model, data, batch_size and seed. It
         is extended in place. An unfinished epoch is completed first, and counts as the first of
         num_epochs. The recipe starts anew, except that the rest of an interrupted call keeps its
         schedule.
 
+    Where `torch.distributed` is initialised, all its processes train the one model together (see
+    `torch_parallel`), and batch_size is that of all.
     Weights that are frozen, by `requires_grad_(False)`, stay as they are. Ctrl-C ends the training
     after the step under way.
     Raises TypeError or ValueError naming the argument that is wrong; FloatingPointError naming the

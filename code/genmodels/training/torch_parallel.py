@@ -168,11 +168,11 @@ class Several(OneProcess):
                  ) -> Callable[[Batch], Terms]:
         """The same function, after which `backward` leaves the average gradient everywhere.
 
-        All start from the weights that process 0 has.
+        All start from the weights that process 0 has. Terms may leave out some weights, but the
+        same ones in each step (`static_graph`).
         """
-        return nn.parallel.DistributedDataParallel(
-            Differentiated(model, batch_loss),
-            static_graph=True)  # which lets weights be that no term depends on
+        return nn.parallel.DistributedDataParallel(Differentiated(model, batch_loss),
+                                                   static_graph=True)
 
     def total(self, sums: torch.Tensor) -> torch.Tensor:
         dist.all_reduce(sums)
@@ -250,8 +250,9 @@ def processes_of(model: nn.Module, history: History, settings: Settings,
 def joined(device: str | None = None) -> Iterator[tuple[int, str | None]]:
     """Joins the processes that `torchrun` started; the rank, and the device of this process.
 
-    device: that of all processes, such as "cpu"; None for a GPU of its own if there are GPUs. Where
-    `torchrun` started nothing, the rank is 0, and the device the given one.
+    device: that of all processes, such as "cpu"; None for a GPU of its own if there are any of
+    CUDA, else the CPU. Where `torchrun` started nothing, the rank is 0, and the device the given
+    one. Raises ValueError if there are fewer GPUs than processes here.
 
     `torchrun` keeps one store for all its restarts, in which processes find each other's addresses:
     those of the dead are there until the living have overwritten them. On one node each restart
@@ -261,13 +262,16 @@ def joined(device: str | None = None) -> Iterator[tuple[int, str | None]]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield 0, device
         return
-    if device is None and torch.accelerator.is_available():
-        accelerator = torch.accelerator.current_accelerator()
-        device = f"{accelerator.type}:{os.environ['LOCAL_RANK']}"
-    if device is not None and not device.startswith("cpu"):
-        torch.accelerator.set_device_index(torch.device(device).index or 0)
+    here, number = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
+    if device is None and torch.cuda.is_available():
+        if here > torch.cuda.device_count():
+            raise ValueError("nproc-per-node must be at most the number of GPUs, "
+                             f"{torch.cuda.device_count()}, unless device is 'cpu', got {here}")
+        device = f"cuda:{number}"
+        torch.cuda.set_device(number)
+    device = device or "cpu"
     store, rank, size = next(rendezvous("env://"))
-    if size == int(os.environ["LOCAL_WORLD_SIZE"]):  # torchrun counts on each node for itself
+    if size == here:  # torchrun counts the restarts on each node for itself
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
     # gloo for tensors on CPUs, NCCL for those on GPUs of CUDA
     dist.init_process_group(store=store, rank=rank, world_size=size)
