@@ -496,10 +496,12 @@ def test_two_runs_in_one_folder(tmp_path):
                "lock = checkpoint.hold(sys.argv[1]); print('held', flush=True); time.sleep(300)")
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)],
                           stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(ValueError, match=r"no other run is using, got .*another one is train"):
-            mlp_vae(checkpoint=tmp_path)
-        other.kill()
+        try:
+            assert other.stdout.readline() == b"held\n"
+            with pytest.raises(ValueError, match=r"no other run is using, got .*another one is"):
+                mlp_vae(checkpoint=tmp_path)
+        finally:
+            other.kill()
     mlp_vae(checkpoint=tmp_path)
     mlp_vae(checkpoint=tmp_path)  # each gives it back
 
