@@ -200,7 +200,7 @@ REFUSED = {
     "norm": (lambda folder: own_model(squares, norm=True),
              "ValueError: model must have no batch normalisation .*got BatchNorm1d in 1"),
     "folder in use": (folder_that_is_used, "ValueError: checkpoint must be a folder that no other"),
-    "full disk": (full_disk, "OSError: .*could not be written to .*the last one there is still"),
+    "full disk": (full_disk, "OSError: .*could not be written to .*one from before is still who"),
     "more weights later": (lambda folder: own_model(more_weights_later, unused=True),
                            "RuntimeError: Your training graph has changed"),
 }

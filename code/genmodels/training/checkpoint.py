@@ -48,14 +48,14 @@ def hold(folder: str | Path) -> filelock.BaseFileLock:
 def write(folder: str | Path, state: State, run: dict[str, Any]) -> None:
     """Writes the state {"weights": …, "optimizer": …} and what describes the run, atomically.
 
-    Raises OSError, naming the folder, if that fails, as on a full disk: the last checkpoint there
-    is still whole.
+    Raises OSError, naming the folder, if that fails, as on a full disk: a checkpoint that was there
+    before is still whole.
     """
     try:
         _write(Path(folder), state, run)
     except OSError as error:
         raise OSError(error.errno, f"checkpoint of step {run['num_steps']} could not be written to "
-                      f"{folder} ({error.strerror}); the last one there is still whole") from error
+                      f"{folder} ({error.strerror}); one from before is still whole") from error
 
 
 def _write(folder: Path, state: State, run: dict[str, Any]) -> None:
