@@ -5,6 +5,10 @@ modules that a chapter reaches, of the versions that these use, nor of the envir
 fingerprint of these (`dependencies.py`) is kept for each stored output, and where it has changed,
 the stored output is thrown away before Jupyter Book looks for it.
 
+What has to be executed is executed before Jupyter Book starts, some chapters at once
+(`execution.py`): it finds all outputs stored. Chapters that use a GPU are left to it, since each
+would take the memory for itself.
+
 Jupyter Book works in `_build/work`. `_build/html` is a link to a copy of what the last successful
 build has made: another build changes the link in one step, or not at all. `_build/executed` has the
 notebooks with what they printed, for `drift.py`.
@@ -28,12 +32,13 @@ from jupyter_cache.base import JupyterCacheAbstract
 import checks
 import dependencies
 import devices
+import execution
 import inline_figures
 import notebooks
 import pages
 
 __all__ = ["PAGE_MAKERS", "PAGE_SOURCES", "VARIABLES", "build", "environment", "fingerprints",
-           "forget_stale"]
+           "forget_stale", "without_gpu"]
 
 ROOT = notebooks.ROOT
 VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
@@ -82,6 +87,13 @@ def fingerprints(chapters: Iterable[Path]) -> dict[Path, str]:
         return counting if device == devices.CPU else counting | {"device": device}
 
     return {each: dependencies.fingerprint(each, package, counting_for(each)) for each in chapters}
+
+
+def without_gpu(chapters: Iterable[Path]) -> list[Path]:
+    """Return the chapters that compute on the processor alone."""
+    package = dependencies.Package()
+    return [chapter for chapter in chapters
+            if devices.device_of(package.distributions(chapter)) == devices.CPU]
 
 
 def forget_stale(cache: JupyterCacheAbstract, record: Path, now: Mapping[Path, str]) -> list[Path]:
@@ -179,7 +191,7 @@ def keep_executed(cache: JupyterCacheAbstract, folder: Path) -> None:
 
 
 def build(output: Path) -> int:
-    """Build the book into `output/_build/html` and return the exit status of Jupyter Book."""
+    """Build the book into `output/_build/html` and return an exit status, 0 for success."""
     folder = output / "_build"
     work = folder / "work" / "_build"  # Jupyter Book adds `_build`
     work.mkdir(parents=True, exist_ok=True)
@@ -191,7 +203,8 @@ def build(output: Path) -> int:
         shutil.rmtree(work / ".doctrees", ignore_errors=True)
         shutil.rmtree(work / "html", ignore_errors=True)
     complete.unlink(missing_ok=True)
-    missing = forget_stale(get_cache(work / ".jupyter_cache"), work / ".fingerprints.json",
+    stored = work / ".jupyter_cache"
+    missing = forget_stale(get_cache(stored), work / ".fingerprints.json",
                            fingerprints(notebooks.in_order()))
     print(f"Chapters to execute: {', '.join(each.stem for each in missing) or 'none'}", flush=True)
     for chapter in missing:  # Sphinx reads a page again whose doctree is not there
@@ -201,12 +214,18 @@ def build(output: Path) -> int:
                       (cell.source for cell in notebooks.code_cells(chapter)))
     checks.write_startup(folder / ".ipython")
     inline_figures.write(folder / ".ipython")
+    variables = environment(folder)
+    if executable := without_gpu(missing):
+        status = subprocess.run(execution.command(stored, executable), check=False,
+                                env=variables).returncode
+        if status != 0:
+            return status
     jupyter_book = str(Path(sys.executable).with_name("jupyter-book"))
     command = [jupyter_book, "build", "-W", "-n", "--keep-going", "--path-output",
                str(work.parent), str(ROOT)]
-    status = subprocess.run(command, check=False, env=environment(folder)).returncode
+    status = subprocess.run(command, check=False, env=variables).returncode
     if status == 0:
-        keep_executed(get_cache(work / ".jupyter_cache"), folder / "executed")
+        keep_executed(get_cache(stored), folder / "executed")
         publish(work / "html", folder / "html")
         replace(complete, sources)
     return status
@@ -218,7 +237,7 @@ def main() -> int:
     output = parser.parse_args().output.resolve()
     status = build(output)
     if status != 0:
-        print("The book was not built: see the warnings above.", file=sys.stderr)
+        print("The book was not built: see what is said above.", file=sys.stderr)
         return status
     print(f"Open {(output / '_build/html/index.html').as_uri()}")
     return 0

@@ -49,10 +49,19 @@ def imported_modules(tree: ast.AST, package: str = "") -> Iterator[str]:
             yield from (".".join([*parts, alias.name]) for alias in node.names)
 
 
+@functools.cache
+def imports_of(source: str, package: str | None = None) -> frozenset[str]:
+    """Return the full names that a source imports: of a module in a package, or of a cell.
+
+    They depend on its text alone, so that a text is parsed once, whoever asks.
+    """
+    tree = notebooks.python_of(source) if package is None else ast.parse(source)
+    return frozenset(imported_modules(tree, package or ""))
+
+
 def imported_by(chapter: Path) -> set[str]:
     """Return the full names that the cells of a notebook import."""
-    return {name for cell in notebooks.code_cells(chapter)
-            for name in imported_modules(notebooks.python_of(cell.source))}
+    return set().union(*(imports_of(cell.source) for cell in notebooks.code_cells(chapter)))
 
 
 # Versions ---------------------------------------------------------------------------------------
@@ -115,7 +124,7 @@ class Package:
     def _read_all_imports(self, name: str) -> set[str]:
         path = self.files[name]
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        return set(imported_modules(ast.parse(path.read_text(encoding="utf-8")), package))
+        return set(imports_of(path.read_text(encoding="utf-8"), package))
 
     def _imports(self, name: str) -> set[str]:
         found = self._with_parents(self._all_imports(name))
