@@ -57,7 +57,7 @@ pdf: $(INSTALLED)
 test: $(INSTALLED)
 	@$(MAKE) --no-print-directory --keep-going quick-book test-tensorflow test-torch test-jax
 
-# Every chapter is executed twice: here with Keras on PyTorch, below with Keras on TensorFlow.
+# Every chapter is executed here, with Keras on PyTorch; those with Keras once more below.
 quick-book: $(INSTALLED)
 	@$(QUICK) KERAS_BACKEND=torch $(BIN)/python book/build.py --output _build/quick
 
@@ -66,7 +66,9 @@ check: $(INSTALLED)
 	@$(BIN)/python book/check.py $(CHAPTER)
 
 test-tensorflow: $(INSTALLED)
-	$(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(DURATIONS)-tensorflow.xml $(NBVAL) tests chapters
+	chapters=$$($(BIN)/python book/dependencies.py keras) && \
+	    $(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(DURATIONS)-tensorflow.xml $(NBVAL) \
+	    tests $$chapters
 
 test-torch: $(INSTALLED)
 	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(DURATIONS)-torch.xml -m keras tests

@@ -1,5 +1,9 @@
 """What the outputs of a chapter depend on: its code, the modules that it reaches, and versions.
 
+    python book/dependencies.py keras
+
+prints the paths of the chapters that use a distribution.
+
 A chapter reaches the modules of `genmodels` that its cells import, those that these import, and so
 on. Imports are read from the syntax tree, also where they stand inside functions; nothing is
 executed. The style of the figures counts for each of them. `genmodels.exercises.chapters` imports
@@ -14,6 +18,7 @@ import ast
 import functools
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +28,8 @@ from packaging.utils import canonicalize_name
 
 import notebooks
 
-__all__ = ["DATA", "EXECUTING", "PINS", "Package", "fingerprint", "imported_modules", "pins_of"]
+__all__ = ["DATA", "EXECUTING", "PINS", "Package", "fingerprint", "imported_modules", "pins_of",
+           "users_of"]
 
 CODE = notebooks.ROOT / "code"
 PINS = notebooks.ROOT / "constraints.txt"
@@ -190,3 +196,14 @@ def fingerprint(chapter: Path, package: Package, settings: Mapping[str, str | No
     for name, file_sum in package.sums(chapter):
         digest.update(f"{name}\0".encode() + file_sum)
     return digest.hexdigest()
+
+
+def users_of(distribution: str) -> list[Path]:
+    """Return the chapters whose cells, or the modules that they reach, import a distribution."""
+    package = Package()
+    return [chapter for chapter in notebooks.in_order()
+            if distribution in package.distributions(chapter)]
+
+
+if __name__ == "__main__":
+    print(*(path.relative_to(notebooks.ROOT) for path in users_of(sys.argv[1])), sep="\n")

@@ -100,6 +100,13 @@ def chapters(html, pages) -> dict[Path, BeautifulSoup]:
     return {html / name: pages[html / name] for name in names}
 
 
+def test_keras_was_imported_in_the_chapters_that_make_test_executes_with_each_backend(chapters):
+    """In no other, by whatever way: as their kernels recorded it."""
+    with_keras = {path.stem for path, page in chapters.items()
+                  if "Keras on" in page.select_one(".environment dd").get_text()}
+    assert with_keras == {path.stem for path in dependencies.users_of("keras")}
+
+
 def test_the_book_opens_at_its_front_page(html):
     refresh = parse(html / "index.html").find("meta", attrs={"http-equiv": True})["content"]
     assert (html / refresh.partition("url=")[2]).is_file()

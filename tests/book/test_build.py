@@ -18,6 +18,7 @@ from nbclient.exceptions import CellExecutionError
 
 import build
 import dependencies
+import execution
 import inline_figures
 import notebooks
 import pages
@@ -242,6 +243,13 @@ def test_a_change_of_a_pin_reaches_the_chapters_that_use_it(tmp_path, distributi
     assert changed(before, all_sums()) == expected
 
 
+def test_make_test_executes_these_chapters_with_keras_on_tensorflow_too():
+    listed = subprocess.run([sys.executable, "book/dependencies.py", "keras"], cwd=ROOT, check=True,
+                            capture_output=True, text=True).stdout.split()
+    assert {Path(path).stem for path in listed} == OF_KERAS - {"latent_variables"}  # has no Keras
+    assert all((ROOT / path).is_file() for path in listed)
+
+
 def test_the_backend_behind_keras_counts(tmp_path):
     pins, found = tmp_path / "constraints.txt", {}
     for version in ("2.0", "2.1"):
@@ -366,10 +374,13 @@ def test_no_record_means_nothing_is_known(book):
 
 @pytest.fixture
 def jupyter_book(monkeypatch, tmp_path):
-    """A Jupyter Book that writes one page, or fails; nothing is executed."""
-    outcome = {"status": 0, "text": "first"}
+    """A Jupyter Book that writes one page, or fails; nothing is executed before it, or it fails."""
+    outcome = {"status": 0, "text": "first", "execution": 0}
 
     def run(command: list[str], **_) -> subprocess.CompletedProcess:
+        if execution.__file__ in command:
+            outcome["executed"] = [Path(each).stem for each in command if each.endswith(".ipynb")]
+            return subprocess.CompletedProcess(command, outcome["execution"])
         html = Path(command[command.index("--path-output") + 1]) / "_build" / "html"
         html.mkdir(exist_ok=True)
         (html / "index.html").write_text(outcome["text"])
@@ -395,6 +406,20 @@ def test_the_last_good_pages_stay(tmp_path, jupyter_book, status):
     assert index.read_text() == "first"
     jupyter_book.update(status=0, text="second")
     assert build.build(tmp_path) == 0 and index.read_text() == "second"
+
+
+def test_without_the_outputs_of_a_chapter_no_page_is_made(tmp_path, jupyter_book):
+    jupyter_book["execution"] = 1
+    assert build.build(tmp_path) == 1
+    assert jupyter_book["executed"] == list(CHAPTERS)
+    assert not (tmp_path / "_build" / "work" / "_build" / "html").exists()
+
+
+def test_chapters_that_use_a_gpu_are_left_to_jupyter_book(tmp_path, jupyter_book, monkeypatch):
+    monkeypatch.setattr(build.devices, "device_of",
+                        lambda used: "CPU and GPU" if "torch" in used else "CPU")
+    assert build.build(tmp_path) == 0
+    assert set(jupyter_book["executed"]) == CHAPTERS.keys() - OF_TORCH
 
 
 def test_the_pages_are_whole_at_every_moment_and_after_every_interruption(tmp_path):

@@ -8,7 +8,7 @@ become √α̅ μ_m and its covariances α̅ Σ_m + (1 − α̅) I.
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 from genmodels.exact.gaussian import cholesky
 from genmodels.validate import Array, finite_array
@@ -69,12 +69,11 @@ class GaussianMixture:
         Raises:
             ValueError: for NaN or infinity, or another shape.
         """
-        return np.asarray(logsumexp(self._log_joint(self._points(x)), axis=1))
+        return np.asarray(logsumexp(self._log_joint(self._points(x)), axis=0))
 
     def responsibilities(self, x: ArrayLike) -> Array:
         """Return the probability of each component given x (n, d); shape (n, M), rows sum to 1."""
-        log_joint = self._log_joint(self._points(x))
-        return np.exp(log_joint - np.asarray(logsumexp(log_joint, axis=1, keepdims=True)))
+        return softmax(self._log_joint(self._points(x)), axis=0).T
 
     def score(self, x: ArrayLike) -> Array:
         """Return ∇ log p(x), (n, d), for x (n, d).
@@ -144,12 +143,13 @@ class GaussianMixture:
         return x
 
     def _log_joint(self, x: Array) -> Array:
-        """Return log w_m + log N(x; μ_m, Σ_m), (n, M)."""
+        """Return log w_m + log N(x; μ_m, Σ_m), (M, n): NumPy is slow along a short last axis."""
         log_norms = np.log(np.diagonal(self._whiteners, axis1=1, axis2=2)).sum(axis=1)
         log_norms += np.log(self.weights) - 0.5 * x.shape[1] * np.log(2 * np.pi)  # (M,)
-        squares = [np.sum(((x - mean) @ whitener.T) ** 2, axis=1)
+        offsets = [whitener @ (x - mean).T  # of variance 1, (d, n)
                    for mean, whitener in zip(self.means, self._whiteners)]
-        return log_norms - 0.5 * np.stack(squares, axis=1)
+        squares = np.stack([np.einsum("in,in->n", each, each) for each in offsets])
+        return log_norms[:, None] - 0.5 * squares
 
     def _scores(self, x: Array) -> list[Array]:
         """Return −Σ_m⁻¹ (x − μ_m) of each component, M times (n, d)."""

@@ -1,0 +1,111 @@
+"""Chapters are executed side by side, and their outputs are found by Jupyter Book."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from jupyter_cache import get_cache
+
+import execution
+import notebooks
+
+# A cell that ends when another chapter is there, too.
+MEETS = """\
+import time
+from pathlib import Path
+Path("{own}").touch()
+while not Path("{other}").exists():
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def chapters(tmp_path):
+    """A function of sources: notebooks of one cell each, in a folder of their own."""
+    def written(*sources: str) -> list[Path]:
+        paths = [tmp_path / f"{letter}.ipynb" for letter, _ in zip("abcd", sources)]
+        for path, source in zip(paths, sources):
+            cell = nbformat.v4.new_code_cell(source, id="one", metadata={"tags": ["kept"]})
+            nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+        return paths
+
+    return written
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch):
+    """What sets threads: not as the tests are run, and as before when a test is over."""
+    for name in execution.THREADS:
+        monkeypatch.setenv(name, "1")
+        monkeypatch.delenv(name)
+
+
+def printed(path: Path, cache: Path) -> str:
+    """What Jupyter Book finds that a chapter has printed."""
+    _, found = get_cache(cache).merge_match_into_notebook(notebooks.read(path))
+    assert found.cells[0].metadata == {"tags": ["kept"]}
+    return "".join(each.text for each in found.cells[0].outputs)
+
+
+@pytest.mark.parametrize(("cores", "at_once", "threads"), [
+    (1, 1, "1"), (2, 2, "1"), (4, 4, "1"), (6, 4, "1"), (16, 4, "4")])
+def test_each_chapter_gets_its_share_of_the_cores(cores, at_once, threads):
+    assert execution.shared(cores) == (at_once, dict.fromkeys(execution.THREADS, threads))
+
+
+def test_a_number_of_threads_that_is_set_is_kept(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
+    assert execution.shared(8) == (4, {"OMP_NUM_THREADS": "3", "TF_NUM_INTRAOP_THREADS": "2",
+                                       "TF_NUM_INTEROP_THREADS": "2"})
+
+
+def test_two_are_executed_at_once_each_in_its_folder_with_one_thread(chapters, tmp_path,
+                                                                     monkeypatch):
+    monkeypatch.setattr(execution.environment, "cores", lambda: 2)
+    show = 'import os; print(Path.cwd(), os.environ["OMP_NUM_THREADS"])'
+    paths = chapters(MEETS.format(own="a", other="b") + show,
+                     MEETS.format(own="b", other="a") + show)
+    assert execution.execute(tmp_path / "cache", paths) == []
+    for path in paths:
+        assert printed(path, tmp_path / "cache") == f"{tmp_path} 1\n"
+
+
+@pytest.mark.parametrize(("source", "said"), [
+    ("1 / 0", "ZeroDivisionError"), ("import os; os.kill(os.getpid(), 9)", "Kernel died")])
+def test_a_chapter_that_fails_is_named_and_the_others_are_stored(chapters, tmp_path, capfd, source,
+                                                                 said):
+    paths, cache = chapters(source, "print('here')"), tmp_path / "cache"
+    command = execution.command(cache, paths)
+    assert subprocess.run(command, check=False).returncode == 1
+    output = capfd.readouterr().out
+    assert "a: failed\n" in output and said in output and "b: executed in " in output
+    assert printed(paths[1], cache) == "here\n"
+    with pytest.raises(KeyError):
+        printed(paths[0], cache)
+
+
+def test_who_interrupts_a_build_does_not_wait(chapters, tmp_path):
+    began = tmp_path / "began"
+    paths = chapters("import os, time; from pathlib import Path\n"
+                     "Path('began').write_text(str(os.getpid())); time.sleep(60)")
+    process = subprocess.Popen(execution.command(tmp_path / "cache", paths),
+                               start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        while not (began.exists() and began.read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+    kernel = psutil.Process(int(began.read_text()))
+    end = time.monotonic() + 30
+    while kernel.is_running() and kernel.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end, "its kernel still runs"
+        time.sleep(0.1)
