@@ -34,7 +34,7 @@ THREADS = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 def shared(cores: int) -> tuple[int, dict[str, str]]:
     """Return how many chapters are executed at once, and with how many threads each.
 
-    A variable of `THREADS` that is set already keeps its value; the others get a share of the cores.
+    A variable of `THREADS` that is set already keeps its value; each other is a share of the cores.
 
     Args:
         cores: those that the build may use.

@@ -213,7 +213,8 @@ def test_a_stub_whose_cell_raises_is_an_error(tmp_path):
 def test_an_answer_that_never_ends(tmp_path):
     name = test_exercises.names_checked(test_exercises.by_exercise(CHAPTER, "check")[BAD])[1][0]
     source = f"def {name}(*a, **k):\n    while True:\n        pass"
-    statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: source}))
+    limits = grade.Limits(cell_time=12.0)  # half of it for an answer
+    statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: source}), limits)
     assert statuses.pop(BAD) == "time-out"
     assert set(statuses.values()) == {"right"} and done
 
