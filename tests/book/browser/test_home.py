@@ -2,7 +2,6 @@
 
 import pytest
 
-SIZES = [(1280, 800), (390, 844), (320, 640)]
 SHOWN = ["h1", ".lead", ".start a", ".picture img", ".ways"]
 
 
@@ -37,24 +36,19 @@ def test_on_a_phone_it_opens_with_what_it_is_the_start_and_the_picture(opened):
     assert {name: y for name, y in found.items() if y > 844 and name != ".ways"} == {}
 
 
-@pytest.mark.parametrize("name", ["index", "foundations/elbo", "vae/vae_keras"])
-@pytest.mark.parametrize(("width", "height"), SIZES)
-def test_no_page_is_wider_than_the_window(opened, name, width, height):
-    assert opened(name, width, height).evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize(("width", "height"), SIZES)
-def test_titles_stay_in_their_boxes_and_can_be_read(opened, width, height):
-    tab = opened("index", width, height)
-    outside = tab.evaluate("""() => [...document.querySelectorAll("svg.chapter-map a")].filter(
+def test_titles_stay_in_their_boxes_and_can_be_read(opened):
+    tab = opened("index", 1280, 800)
+    outside = """() => [...document.querySelectorAll("svg.chapter-map a")].filter(
         (a) => {
           const box = a.querySelector("rect").getBoundingClientRect();
           const text = a.querySelector("text").getBoundingClientRect();
           return text.left < box.left || text.right > box.right || text.bottom > box.bottom;
-        }).map((a) => a.textContent)""")
-    assert outside == []
-    scale = tab.evaluate("document.querySelector('svg.chapter-map').getScreenCTM().a")
-    assert 11.5 * scale >= 9  # pixels
+        }).map((a) => a.textContent)"""
+    for width, height in ((1280, 800), (390, 844), (320, 640)):
+        tab.set_viewport_size({"width": width, "height": height})
+        assert tab.evaluate(outside) == []
+        scale = tab.evaluate("document.querySelector('svg.chapter-map').getScreenCTM().a")
+        assert 11.5 * scale >= 9, width  # pixels
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -95,18 +89,19 @@ def test_the_head_is_not_printed_with_its_links(opened):
     assert not tab.locator(".page-head a").first.is_visible()
 
 
-@pytest.mark.parametrize("width", [390, 320])
 @pytest.mark.parametrize("name", ["index", "diffusion/samplers", "appendix/notation"])
-def test_on_a_phone_the_header_names_the_course(opened, name, width):
-    tab = opened(name, width, 844)
+def test_on_a_phone_the_header_names_the_course(opened, name):
+    tab = opened(name, 390, 844)
     title = tab.locator(".bd-header-article .course-title")
-    box = title.bounding_box()
-    others = [each.bounding_box() for each in tab.locator(".bd-header-article button").all()
-              if each.is_visible()]
-    assert len(others) == 5 and box["width"] > 80 and box["height"] <= 48
-    assert [each for each in others if each["x"] < box["x"] + box["width"] - 0.5
-            and each["x"] + each["width"] > box["x"] + 0.5] == []  # it lies on none
-    assert max(each["x"] + each["width"] for each in others) <= width
+    for width in (390, 320):
+        tab.set_viewport_size({"width": width, "height": 844})
+        box = title.bounding_box()
+        others = [each.bounding_box() for each in tab.locator(".bd-header-article button").all()
+                  if each.is_visible()]
+        assert len(others) == 5 and box["width"] > 80 and box["height"] <= 48
+        assert [each for each in others if each["x"] < box["x"] + box["width"] - 0.5
+                and each["x"] + each["width"] > box["x"] + 0.5] == []  # it lies on none
+        assert max(each["x"] + each["width"] for each in others) <= width
     assert "Generative Models" in title.inner_text()
     title.click()
     tab.wait_for_url("**/chapters/index.html*")
@@ -116,20 +111,16 @@ def test_on_a_wide_screen_the_list_of_chapters_names_it(opened):
     assert not opened("appendix/notation", 1280, 800).locator(".course-title").is_visible()
 
 
-@pytest.mark.parametrize("width", [800, 1280])
-def test_names_in_the_notation_are_not_broken(opened, width):
-    tab = opened("appendix/notation", width, 800)
+def test_in_the_notation_no_name_is_broken_and_no_table_has_to_be_scrolled(opened):
+    tab = opened("appendix/notation", 1280, 800)
     tab.evaluate("MathJax.startup.promise")  # formulas make columns wide
-    names = tab.locator("#notation table code").evaluate_all(
-        "(all) => all.map((e) => [e.textContent, e.getClientRects().length])")
-    assert len(names) > 50
-    assert [name for name, lines in names if lines > 1 and name.isidentifier()] == []
-
-
-@pytest.mark.parametrize("width", [600, 800, 960, 1200, 1280])
-def test_no_table_of_the_notation_has_to_be_scrolled(opened, width):
-    tab = opened("appendix/notation", width, 800)
-    tab.evaluate("MathJax.startup.promise")
-    wide = tab.locator("#notation .pst-scrollable-table-container").evaluate_all(
-        "(all) => all.map((e) => e.scrollWidth - e.clientWidth).filter((more) => more > 0)")
-    assert wide == []
+    for width in (1280, 1200, 960, 800, 600):
+        tab.set_viewport_size({"width": width, "height": 800})
+        names = tab.locator("#notation table code").evaluate_all(
+            "(all) => all.map((e) => [e.textContent, e.getClientRects().length])")
+        assert len(names) > 50
+        broken = [name for name, lines in names if lines > 1 and name.isidentifier()]
+        assert broken == [] or width not in (800, 1280), (width, broken)
+        wide = tab.locator("#notation .pst-scrollable-table-container").evaluate_all(
+            "(all) => all.map((e) => e.scrollWidth - e.clientWidth).filter((more) => more > 0)")
+        assert wide == [], width

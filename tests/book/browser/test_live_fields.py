@@ -162,6 +162,8 @@ def test_it_is_fast_and_does_not_flash(page, figure):
         page.wait_for_timeout(2000)
         press(figure, "Pause")
         rates.append((state(figure)["frames"] - first) / 2)
+        if rates[-1] > 10:
+            break
     print(f"{max(rates):.0f} frames a second")
     assert max(rates) > 10
     figure.get_by_label("updates").select_option("clusters")  # all spins may turn in each sweep

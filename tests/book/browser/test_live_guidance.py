@@ -97,8 +97,14 @@ def test_the_text_says_what_one_sees(figure):
     three = weigh(figure, 3)
     std = {name: three[name]["variance"] ** 0.5 for name in ("ode", "tilted")}
     assert three["ode"]["mean"] - three["tilted"]["mean"] > std["tilted"] > 2 * std["ode"]
-    for w in np.arange(0.05, 5.01, 0.05):
-        found, sign = weigh(figure, round(w, 2)), np.sign(round(w - 1, 2))
+    weights = [round(w, 2) for w in np.arange(0.05, 5.01, 0.05)]
+    states = figure.locator(".live-box").evaluate("""(box, weights) => weights.map((w) => {
+      box.querySelector("input").move(w);
+      return box.liveState();
+    })""", weights)
+    for w, found in zip(weights, states):
+        assert found["w"] == w
+        sign = np.sign(round(w - 1, 2))
         for k in (0, 1):  # means in this order, variances in the opposite one, below 1 the reverse
             values = [moments(found, name)[k] for name in ("tilted", "sde", "ode")]
             assert np.all((1, -1)[k] * sign * np.diff(values) > 0) or sign == 0

@@ -118,6 +118,8 @@ def test_from_noise_to_data_in_motion(page, figure):
         first = state(figure)["frames"]
         page.wait_for_timeout(2000)
         rates.append((state(figure)["frames"] - first) / 2 / 2)  # two panels, two seconds
+        if rates[-1] > 10:
+            break
     print(f"{max(rates):.0f} pictures a second")
     assert max(rates) > 10
     page.wait_for_function(f"document.querySelector('{FIGURE} .live-box').liveState().t === 0")

@@ -44,13 +44,16 @@ def root(request, html):
     return html.as_uri() if request.param == "file" else request.getfixturevalue("server")
 
 
+def ask_at(page, root, query: str):
+    """Search for something, and return the page with the results."""
+    page.goto(f"{root}/search.html?{urlencode({'q': query})}")
+    return page
+
+
 @pytest.fixture
-def ask(page, root):
-    """A function that searches for something, and returns the page with the results."""
-    def search(query):
-        page.goto(f"{root}/search.html?{urlencode({'q': query})}")
-        return page
-    return search
+def ask(page, html):
+    """A function that searches in the files; what is found depends on no address."""
+    return functools.partial(ask_at, page, html.as_uri())
 
 
 def status(page) -> str:
@@ -64,8 +67,8 @@ def best(page) -> tuple[str, str, str]:
             page.locator("#search-results li p").first.inner_text())
 
 
-def test_a_term_leads_to_its_definition(ask):
-    page = ask("posterior collapse")
+def test_a_term_leads_to_its_definition(page, root):
+    ask_at(page, root, "posterior collapse")
     assert re.fullmatch(r"\d+ places? on \d+ pages? for “posterior collapse”\.", status(page))
     name, title, excerpt = best(page)
     assert name.endswith("Why does a latent dimension die?") and title == "posterior collapse"
