@@ -75,12 +75,22 @@ def test_a_run_that_was_killed_equals_one_that_was_not(vae, step, tmp_path, monk
     assert again.num_steps == 250
 
 
-PROGRAM = """
+TRAINING = """
+import numpy as np
+from genmodels.models import {name} as vae
+from genmodels.models.conversion import from_arrays, to_arrays
+
+def weights_of_run(num_steps, folder=None):
+    model, rng = vae.MLPVAE(2, 8, shape=(8, 8)), np.random.default_rng(0)
+    from_arrays(model, {{name: 0.2 * rng.standard_normal(array.shape)
+                        for name, array in to_arrays(model).items()}})
+    vae.fit(model, rng.random((50, 8, 8)), num_steps=num_steps, batch_size=16, seed=1,
+            progress=False, precision="float32", checkpoint=folder)
+    return to_arrays(model)
+"""
+PROGRAM = TRAINING + """
 import signal
 import sys
-import numpy as np
-from genmodels.models import vae_{framework} as vae
-from genmodels.models.conversion import from_arrays, to_arrays
 from genmodels.training import History
 folder, num_steps, reported = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 record = History.record
@@ -93,33 +103,23 @@ def report(self, *arguments):
     record(self, *arguments)
 
 History.record = report
-model, rng = vae.MLPVAE(2, 8, shape=(8, 8)), np.random.default_rng(0)
-from_arrays(model, {{name: 0.2 * rng.standard_normal(array.shape)
-                    for name, array in to_arrays(model).items()}})
-vae.fit(model, rng.random((50, 8, 8)), num_steps=num_steps, batch_size=16, seed=1, progress=False,
-        precision="float32", checkpoint=folder)
-np.savez(folder + "/weights.npz", **to_arrays(model))
+np.savez(folder + "/weights.npz", **weights_of_run(num_steps, folder))
 """
 
 
-@pytest.mark.parametrize("framework", VAES)
-def test_kill_9_at_a_random_step(framework, tmp_path):
+@each_vae
+def test_kill_9_at_a_random_step(vae, tmp_path):
     """Killed from outside as soon as it says that it has reached a step, and while it goes on.
 
     GENMODELS_KILLS says how often; the steps are drawn, not the times.
     """
     kills, num_steps = int(os.environ.get("GENMODELS_KILLS", 2)), 1500
-    command = [sys.executable, "-c", PROGRAM.format(framework=framework)]
-
-    def run_through(name):
-        subprocess.run([*command, str(tmp_path / name), str(num_steps), str(num_steps)], check=True)
-        with np.load(tmp_path / name / "weights.npz") as weights:
-            return dict(weights)
-
+    framework, name = next(name for name in VAES if VAES[name] is vae), vae.__name__.split(".")[-1]
+    command = [sys.executable, "-c", PROGRAM.format(name=name), str(tmp_path / "killed"),
+               str(num_steps)]
     killed = []
     for step in sorted(random.Random(framework).sample(range(num_steps - 1), kills)):
-        with subprocess.Popen([*command, str(tmp_path / "killed"), str(num_steps), str(step)],
-                              stdout=subprocess.PIPE) as process:
+        with subprocess.Popen([*command, str(step)], stdout=subprocess.PIPE) as process:
             first = process.stdout.readline()
             process.kill()
             killed.append(int((process.stdout.read().split() or [first])[-1]))
@@ -128,10 +128,14 @@ def test_kill_9_at_a_random_step(framework, tmp_path):
         assert run["num_steps"] <= killed[-1] < num_steps
     print(f"\n{framework}: {len(killed)} kills before the run of {num_steps} steps was complete, "
           f"during the steps {', '.join(str(step + 1) for step in killed)} or just after")
-    whole, resumed = run_through("whole"), run_through("killed")
-    for name in whole:
-        rtol = 0 if framework == "torch" else 1e-4  # Keras's kernels may split sums
-        np.testing.assert_allclose(resumed[name], whole[name], rtol=rtol, atol=rtol)
+    subprocess.run([*command, str(num_steps)], check=True)
+    here = {}
+    exec(TRAINING.format(name=name), here)
+    whole = here["weights_of_run"](num_steps)
+    with np.load(tmp_path / "killed" / "weights.npz") as resumed:
+        for name, array in whole.items():
+            rtol = 0 if vae is vae_torch else 1e-4  # Keras's kernels may split sums
+            np.testing.assert_allclose(resumed[name], array, rtol=rtol, atol=rtol)
 
 
 # Bad input --------------------------------------------------------------------------------------
