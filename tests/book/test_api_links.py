@@ -1,6 +1,5 @@
 """Names of the package lead to their entry on the API page, and no other names do."""
 
-import os
 import re
 
 import api_links
@@ -78,16 +77,12 @@ def test_the_first_use_alone_is_a_stop_of_the_tab_key():
 # The built book ----------------------------------------------------------------------------------
 
 
-def test_what_chapters_import_leads_to_its_entry():
-    html = (notebooks.ROOT / os.environ.get("GENMODELS_HTML", "_build/html")).resolve()
-    if not (html / "index.html").is_file():
-        pytest.fail("GENMODELS_HTML must name the folder of a built book: use `make test`")
+def test_what_chapters_import_leads_to_its_entry(html, parse):
     api = (html / f"{api_links.API}.html").read_text(encoding="utf-8")
     entries = set(re.findall(r'id="(?:module-)?(genmodels\.[\w.]+)"', api))
     total = 0
     for chapter in notebooks.in_order():
-        page = BeautifulSoup((html / chapter.relative_to(notebooks.ROOT).with_suffix(".html"))
-                             .read_text(encoding="utf-8"), "html.parser")
+        page = parse(html / chapter.relative_to(notebooks.ROOT).with_suffix(".html"))
         linked = {a["href"].partition("#")[2].removeprefix("module-")
                   for a in page.select(".cell_input a.api-link")}
         assert linked <= entries, chapter.stem

@@ -4,9 +4,7 @@ The folder to look at is named by the environment variable GENMODELS_HTML; `make
 """
 
 import ast
-import os
 import re
-from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -70,23 +68,7 @@ def loaded_addresses(page: BeautifulSoup) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def html() -> Path:
-    name = os.environ.get("GENMODELS_HTML")
-    if not name:
-        pytest.fail("GENMODELS_HTML must name the folder of a built book: use `make test`")
-    folder = (ROOT / name).resolve()
-    if not (folder / "index.html").is_file():
-        pytest.fail(f"no book in GENMODELS_HTML={folder}: use `make test`, which builds one")
-    return folder
-
-
-@cache
-def parse(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-
-
-@pytest.fixture(scope="module")
-def pages(html) -> dict[Path, BeautifulSoup]:
+def pages(html, parse) -> dict[Path, BeautifulSoup]:
     """All pages, the redirect from index.html to the front page and the theme's parts aside."""
     paths = [p for p in sorted(html.rglob("*.html")) if "_static" not in p.parts]
     return {p: parse(p) for p in paths if p != html / "index.html"}
@@ -107,7 +89,7 @@ def test_keras_was_imported_in_the_chapters_that_make_test_executes_with_each_ba
     assert with_keras == {path.stem for path in dependencies.users_of("keras")}
 
 
-def test_the_book_opens_at_its_front_page(html):
+def test_the_book_opens_at_its_front_page(html, parse):
     refresh = parse(html / "index.html").find("meta", attrs={"http-equiv": True})["content"]
     assert (html / refresh.partition("url=")[2]).is_file()
 
@@ -192,7 +174,7 @@ def test_every_cell_that_draws_shows_its_figure(html, chapters):
         assert len(page.select("main .cell_output :is(img, svg.plot)")) >= len(drawing), notebook
 
 
-def test_labelled_equations_show_their_id(html):
+def test_labelled_equations_show_their_id(html, parse):
     for label, equations in identities.read_register().equations.items():
         for equation in equations:
             name = equation.chapter.relative_to(ROOT).with_suffix(".html")
@@ -215,7 +197,7 @@ def test_ids_in_running_text_are_links(chapters):
 
 
 @pytest.mark.parametrize("module", api.modules())
-def test_api_page_describes_every_public_function_and_class(html, module):
+def test_api_page_describes_every_public_function_and_class(html, module, parse):
     tree = ast.parse(dependencies.Package().files[module].read_text(encoding="utf-8"))
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
                and not node.name.startswith("_")]

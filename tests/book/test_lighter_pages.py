@@ -1,6 +1,5 @@
 """Pages are light: what they load is counted, and what none of them uses is not there."""
 
-import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -9,8 +8,6 @@ import lighter_pages
 import pytest
 from bs4 import BeautifulSoup
 from fontTools.ttLib import TTFont
-
-import notebooks
 
 HEAVIEST = 2_000_000  # bytes of a page beside MathJax and the icons
 SHARED = {"tex-svg-full.js", lighter_pages.ICONS}  # by all pages, and fetched once
@@ -35,17 +32,8 @@ def test_the_font_has_these_characters_alone(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def html() -> Path:
-    folder = (notebooks.ROOT / os.environ.get("GENMODELS_HTML", "_build/html")).resolve()
-    if not (folder / "index.html").is_file():
-        pytest.fail("GENMODELS_HTML must name the folder of a built book: use `make test`")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pages(html) -> dict[Path, BeautifulSoup]:
-    return {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-            for path in html.rglob("*.html") if "_static" not in path.parts}
+def pages(html, parse) -> dict[Path, BeautifulSoup]:
+    return {path: parse(path) for path in html.rglob("*.html") if "_static" not in path.parts}
 
 
 def weight(path: Path, page: BeautifulSoup) -> dict[str, int]:
