@@ -152,9 +152,7 @@ def source_of(answer: str | Swap, base: str) -> str:
 
 
 def feedback(kernel: Kernel, stub: str, answer: str, check: str) -> str:
-    assert kernel.run(stub)[1] == ""
-    if answer:
-        assert kernel.run(answer)[1] == "", answer
+    assert kernel.run(f"{stub}\n\n\n{answer}")[1] == "", answer
     printed, raised = kernel.run(check)
     assert raised == "", f"{answer}\n{raised}"
     return " ".join(printed.split())  # without the line breaks
