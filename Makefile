@@ -8,6 +8,8 @@ INSTALLED := .venv/.installed
 # Two processes with one thread each: with more, they wait for each other.
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
           $(BIN)/python -m pytest -n 2 --dist loadscope --durations 20
+# The files with tests that depend on the backend of Keras: the others need not be imported.
+ON_EACH_BACKEND := -m keras $$(grep -rl --include='test_*.py' 'mark\.keras' tests)
 # How long each test took is written there: `make test` shows the slowest twenty.
 DURATIONS := --junitxml=_build/durations
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
@@ -71,12 +73,12 @@ test-tensorflow: $(INSTALLED)
 	    tests $$chapters
 
 test-torch: $(INSTALLED)
-	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(DURATIONS)-torch.xml -m keras tests
+	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(DURATIONS)-torch.xml $(ON_EACH_BACKEND)
 
 # XLA, too, with one thread in each process.
 test-jax: $(INSTALLED)
 	$(QUICK) KERAS_BACKEND=jax XLA_FLAGS="--xla_cpu_multi_thread_eigen=false" \
-	    $(PYTEST) $(DURATIONS)-jax.xml -m keras tests
+	    $(PYTEST) $(DURATIONS)-jax.xml $(ON_EACH_BACKEND)
 
 lab: $(INSTALLED)
 	env -u MPLBACKEND $(BIN)/jupyter lab --ServerApp.root_dir=chapters

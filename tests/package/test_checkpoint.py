@@ -1,8 +1,10 @@
 """Checkpoints: a run whose process is killed goes on as if nothing had happened."""
 
+import functools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +19,6 @@ from genmodels.models import unet_torch, vae_keras, vae_torch
 from genmodels.models.conversion import to_arrays
 from genmodels.training import Settings, checkpoint
 from genmodels.training.torch import train
-
-pytestmark = pytest.mark.keras
 
 X = np.random.default_rng(0).random((50, 8, 8))
 VAES = {"torch": vae_torch, "keras": vae_keras}
@@ -56,11 +56,18 @@ def killed_at(step, vae, model, folder, monkeypatch, **settings):
         vae.fit(model, X, checkpoint=folder, **{**RUN, **settings})
 
 
+@functools.cache
+def whole_run(vae):
+    """A model and its history, which no test changes."""
+    model = make(vae)
+    return model, vae.fit(model, X, **RUN)
+
+
+@pytest.mark.keras
 @each_vae
 @pytest.mark.parametrize("step", [0, 99, 100, 230])
 def test_a_run_that_was_killed_equals_one_that_was_not(vae, step, tmp_path, monkeypatch):
-    whole = make(vae)
-    expected = vae.fit(whole, X, **RUN)
+    whole, expected = whole_run(vae)
     killed_at(step, vae, make(vae), tmp_path, monkeypatch)
     assert json.loads((tmp_path / "checkpoint.json").read_text())["num_steps"] == step // 100 * 100
     model = make(vae)  # of a new process
@@ -107,6 +114,7 @@ np.savez(folder + "/weights.npz", **weights_of_run(num_steps, folder))
 """
 
 
+@pytest.mark.keras
 @each_vae
 def test_kill_9_at_a_random_step(vae, tmp_path):
     """Killed from outside as soon as it says that it has reached a step, and while it goes on.
@@ -141,10 +149,17 @@ def test_kill_9_at_a_random_step(vae, tmp_path):
 # Bad input --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A checkpoint that no test changes."""
+    folder = tmp_path_factory.mktemp("written")
+    vae_torch.fit(make(vae_torch), X, checkpoint=folder, **RUN)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    vae_torch.fit(make(vae_torch), X, checkpoint=tmp_path, **RUN)
-    return tmp_path
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "folder")
 
 
 def spoil(name, change):
