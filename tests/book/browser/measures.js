@@ -4,6 +4,8 @@ window.measures = (() => {
   const shown = (element) => element.checkVisibility({ visibilityProperty: true });
   const text = (element) => element.textContent.replace(/\s+/g, " ").trim().slice(0, 60);
   const name = (element) => `${element.localName}.${[...element.classList].join(".")}`;
+  // One for all: each is told of every change of the page, until it is forgotten.
+  const range = document.createRange();
   // A card that appears on demand repeats a formula of the page.
   const formulas = () =>
     [...article().querySelectorAll(".math")].filter((math) => !math.closest("[role=tooltip]"));
@@ -25,8 +27,9 @@ window.measures = (() => {
 
   // axe-core goes through every element. What is inside formulas is left out: the SVG is hidden from
   // who hears the page, and the MathML beside it is MathJax's. Where a formula heads a column, its
-  // words stay, since axe-core takes for empty what is drawn. Of the words of programs one of each
-  // colour stays, and of the entries of the API ten of each kind.
+  // words stay, since axe-core takes for empty what is drawn. So are the curves of plots, which have
+  // no words (a plot's name stands on its SVG, and a link in it stays). Of the words of programs one
+  // of each colour stays, and of the entries of the API ten of each kind.
   function hollow() {
     document.querySelectorAll("th .math").forEach((formula) =>
       formula.replaceWith(formula.textContent)
@@ -34,6 +37,9 @@ window.measures = (() => {
     document.querySelectorAll("mjx-container :is(svg, math)").forEach((drawn) =>
       drawn.replaceChildren()
     );
+    document.querySelectorAll("svg.plot > g, svg.plot > defs").forEach((drawn) => {
+      if (!drawn.querySelector("text, a, title, [tabindex]")) drawn.remove();
+    });
     const entries = {};
     document.querySelectorAll("dl.py").forEach((entry) => {
       entries[entry.className] = (entries[entry.className] ?? 0) + 1;
@@ -48,7 +54,7 @@ window.measures = (() => {
   }
 
   // Of the words of each kind one stays: colours depend on the elements around them, their classes
-  // and styles, and in tables on the parity of the row.
+  // and styles, and in tables on the parity of the row. Formulas without words are left out.
   function thin() {
     const kinds = new Map();
     const kind = (element) => {
@@ -60,15 +66,17 @@ window.measures = (() => {
       }
       return kinds.get(element);
     };
-    const seen = new Set();
+    const [seen, others] = [new Set(), []];
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
       const words = walker.currentNode;
       if (!words.data.trim() || !shown(words.parentElement)) continue;
       const found = kind(words.parentElement);
-      if (seen.has(found)) words.data = "";
+      if (seen.has(found)) others.push(words);
       else seen.add(found);
     }
+    others.forEach((words) => (words.data = "")); // at last: or each `shown` computes a new style
+    formulas().forEach((math) => math.textContent.trim() || math.remove());
   }
 
   // Colours that fade have arrived.
@@ -178,7 +186,6 @@ window.measures = (() => {
   // Printed lines that take more than one line.
   function wrapped() {
     return [...article().querySelectorAll(".cell_output pre")].filter(shown).filter((pre) => {
-      const range = document.createRange();
       range.selectNodeContents(pre);
       const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top / 4)));
       return tops.size > pre.textContent.trimEnd().split("\n").length;
@@ -194,7 +201,6 @@ window.measures = (() => {
       if (!shown(block) || block.closest(apart)) continue;
       const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
       const rows = new Map();
-      const range = document.createRange();
       for (let node = walker.nextNode(); node; node = walker.nextNode()) {
         const parent = node.parentElement;
         if (parent.closest("p, li, dd") !== block) continue;
@@ -228,7 +234,6 @@ window.measures = (() => {
     while (walker.nextNode()) {
       const node = walker.currentNode;
       if (!node.data.trim() || node.parentElement.closest("mjx-container, svg")) continue;
-      const range = document.createRange();
       range.selectNodeContents(node);
       for (const box of range.getClientRects())
         if (box.width > 1) boxes.push([node.data.trim().slice(0, 60), box, node.parentElement]);
@@ -277,7 +282,6 @@ window.measures = (() => {
       const next = math.nextSibling ?? math.parentElement.nextSibling;
       if (!shown(math) || next?.nodeType !== Node.TEXT_NODE || !/^[,.;:!?)\]’”]/.test(next.data))
         continue;
-      const range = document.createRange();
       range.setStart(next, 0);
       range.setEnd(next, 1);
       const mark = range.getBoundingClientRect();
