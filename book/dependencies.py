@@ -29,7 +29,7 @@ from packaging.utils import canonicalize_name
 import notebooks
 
 __all__ = ["DATA", "EXECUTING", "PINS", "Package", "fingerprint", "imported_modules", "pins_of",
-           "users_of"]
+           "main", "users_of"]
 
 CODE = notebooks.ROOT / "code"
 PINS = notebooks.ROOT / "constraints.txt"
@@ -205,5 +205,9 @@ def users_of(distribution: str) -> list[Path]:
             if distribution in package.distributions(chapter)]
 
 
-if __name__ == "__main__":
+def main() -> None:
     print(*(path.relative_to(notebooks.ROOT) for path in users_of(sys.argv[1])), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
