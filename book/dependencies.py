@@ -28,17 +28,8 @@ from packaging.utils import canonicalize_name
 
 import notebooks
 
-__all__ = [
-    "DATA",
-    "EXECUTING",
-    "PINS",
-    "Package",
-    "fingerprint",
-    "imported_modules",
-    "main",
-    "pins_of",
-    "users_of",
-]
+__all__ = ["DATA", "EXECUTING", "PINS", "Package", "fingerprint", "imported_modules", "main",
+           "pins_of", "users_of"]
 
 CODE = notebooks.ROOT / "code"
 PINS = notebooks.ROOT / "constraints.txt"
