@@ -19,7 +19,9 @@ MEETS = """\
 import time
 from pathlib import Path
 Path("{own}").touch()
+end = time.monotonic() + 60
 while not Path("{other}").exists():
+    assert time.monotonic() < end, "{other} does not come"
     time.sleep(0.05)
 """
 
