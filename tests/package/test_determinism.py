@@ -61,6 +61,16 @@ def test_pytorch_is_switched_on_and_off_again(monkeypatch, torchs_own):
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+def test_a_cpu_computes_the_same(monkeypatch, torchs_own):
+    losses = []
+    for value in ("0", "1"):
+        monkeypatch.setenv(determinism.VARIABLE, value)
+        torch.manual_seed(0)
+        losses.append(vae_torch.fit(vae_torch.ConvVAE(), IMAGES, num_steps=3, device="cpu",
+                                    progress=False)["loss"])
+    assert losses[0] == losses[1]
+
+
 def test_a_setting_of_cublas_is_left_alone(monkeypatch, torchs_own):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     torch_tensors.set_deterministic_mode(True)
