@@ -416,7 +416,7 @@ def in_keras(run: Run) -> None:
         seconds = lecture_seconds(
             run, part, "lecture's program as written",
             lambda: lecture.fit(x[..., None], epochs=1, batch_size=128, verbose=0), "keras")
-    settings = {"batch_size": OURS["keras"]["batch_size"], "progress": False}
+    settings = {"batch_size": LARGER["batch_size"], "progress": False}
     model = vae_keras.ConvVAE()
     history = vae_keras.fit(model, x, num_steps=5, **settings)  # compiles
     steps = min(200, len(x) // settings["batch_size"])
@@ -424,8 +424,7 @@ def in_keras(run: Run) -> None:
         lambda: vae_keras.fit(model, x, num_steps=steps, history=history, **settings))
     run.record(part, f"ours, {steps} steps", examples_a_second=rate,
                seconds_an_epoch=len(x) / rate)
-    our_runs(run, part, vae_keras, vae_keras.ConvVAE, x, x, "keras", seconds,
-             LARGER, 1)
+    our_runs(run, part, vae_keras, vae_keras.ConvVAE, x, x, "keras", seconds, LARGER, 1)
 
 
 def lecture_runs(run: Run, part: str, what: str, model: torch.nn.Module, epoch: Callable,

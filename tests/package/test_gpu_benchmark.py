@@ -170,7 +170,7 @@ def test_configurations_on_the_device_are_in_equilibrium(benchmarks):
         a, b = measure(ours), measure(theirs)
         assert abs(a.mean() - b.mean()) < 5 * math.hypot(sem(a), sem(b))
     with pytest.raises(RuntimeError, match="have not thermalised"):
-        gpu_fields.configurations(size, kappa, lam, 2000, 1, "cpu", 0)
+        gpu_fields.configurations(size, kappa, lam, 2000, 0, "cpu", 0)
 
 
 def test_the_effective_share_and_its_error(benchmarks):
