@@ -68,7 +68,7 @@ def rates(device: str, rows: int, length: int) -> dict[str, float]:
     """The best of some matrix products, by type, and of some copies on the device: a second."""
     best = {name: product_rate(dtype, rows, device) for name, dtype in
             (("float32", torch.float32), ("bfloat16", torch.bfloat16))}
-    a = torch.zeros(length, device=device)
+    a = torch.randn(length, device=device)  # zeros may be faster
     b = torch.zeros_like(a)
     seconds = min(timed(lambda: b.copy_(a)) for _ in range(6))
     return best | {"copy": 2 * size(a) / seconds}  # read and written
