@@ -133,6 +133,7 @@ class Sizes:
     epochs_timed: int = 3  # of the lecture's programs, after one that is not
     seeds: int = 3  # of our runs
     longer: tuple[int, ...] = (2, 4)  # times the epochs, if no run reached the target
+    epochs: int = 100  # of a recipe, at most
     batches: tuple[int, ...] = (128, 512, 2048)
     unet_batch: int = 128
     samples: int = 1000
@@ -150,10 +151,11 @@ class Sizes:
     copied: int = 2**28  # numbers
 
 
-DRY = Sizes(train=512, test=128, epochs_timed=1, seeds=1, longer=(), batches=(128,), unet_batch=32,
-            samples=4, sampler_steps=5, lattices=(4,), fields=512, flow_batch=256, flow_epochs=2,
-            trajectories=10, iwae_batch=100, iwae_epochs=2, importance_samples=50,
+DRY = Sizes(train=512, test=128, epochs_timed=1, seeds=1, longer=(), epochs=2, batches=(128,),
+            unet_batch=32, samples=4, sampler_steps=5, lattices=(4,), fields=512, flow_batch=64,
+            flow_epochs=1, trajectories=10, iwae_batch=100, iwae_epochs=2, importance_samples=50,
             chapters=("kl_divergence", "vae_torch"), product=256, copied=2**20)
+SLACK = 5  # of a dry run, on a computer that may be busy: times the limits
 
 # A GPU is idle with small batches: the convolutional VAE's of 32 digits are for a processor.
 LARGER = {"num_epochs": 14, "batch_size": 256, "learning_rate": 8e-3}
@@ -453,7 +455,8 @@ def our_runs(run: Run, part: str, module, make: Callable, x: np.ndarray, test: n
 
     def train(factor: int, seed: int) -> None:
         nonlocal reached
-        settings = {**recipe, "num_epochs": factor * recipe["num_epochs"]}
+        num_epochs = min(factor * recipe["num_epochs"], run.sizes.epochs)
+        settings = {**recipe, "num_epochs": num_epochs}
         torch.manual_seed(seed)
         if module.__name__.endswith("keras"):
             keras.utils.set_random_seed(seed)
@@ -603,7 +606,7 @@ def deterministic(run: Run) -> None:
     for make, fit in ((vae_torch.MLPVAE, vae_torch.fit), (vae_torch.ConvVAE, vae_torch.fit),
                       (unet_torch.UNet, unet_torch.fit)):
         data = (run.train, run.labels) if make is unet_torch.UNet else (run.train,)
-        data = tuple(array[:100 * size] for array in data)
+        data = tuple(array[:len(array) // 4] for array in data)
         settings = {"batch_size": size, "precision": "bfloat16", "progress": False}
         figures = {}
         for value in ("0", "1"):
@@ -716,7 +719,8 @@ def chapters(run: Run) -> None:
 def compiled(run: Run) -> None:
     """An experiment: does torch.compile with CUDA graphs make a whole run shorter?"""
     part = "Experiment: the loss of the MLP VAE by torch.compile, mode reduce-overhead"
-    recipe = {**OURS["torch"], "progress": False}
+    num_epochs = min(OURS["torch"]["num_epochs"], run.sizes.epochs)
+    recipe = {**OURS["torch"], "num_epochs": num_epochs, "progress": False}
     size = recipe["batch_size"]
     x = run.train[:len(run.train) // size * size]  # all batches have one size
     how = {"mode": "reduce-overhead"} if run.device != "cpu" else {"backend": "eager"}
@@ -806,8 +810,9 @@ def main() -> None:
     chosen = [names[name] for name in names if name in arguments.parts]
     for number, part in enumerate(chosen):
         start = time.perf_counter()
-        left = START + SECONDS - start
-        limit = PARTS[part] if len(chosen) == len(PARTS) else left
+        slack = SLACK if dry else 1
+        left = START + slack * SECONDS - start
+        limit = slack * PARTS[part] if len(chosen) == len(PARTS) else left
         if part is iwae and chosen[number + 1:]:
             left -= AFTER_IWAE
         limit = max(1, min(limit, left))

@@ -35,7 +35,7 @@ def run(tmp_path: Path, *arguments: str, missing: list[str]) -> subprocess.Compl
     environment |= {"PYTHONPATH": str(hidden), "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *arguments],
                           cwd=tmp_path, env=environment, capture_output=True, text=True,
-                          timeout=600)
+                          timeout=1500)
 
 
 def test_dry_run_measures_every_part(tmp_path):
