@@ -233,8 +233,8 @@ def page(results: dict) -> str:
         "addition being two; the rate is that of matrix products of the same type in this run. MB: "
         "what every operation of PyTorch reads and writes, whether from memory or from a cache; "
         "the rate is that of a copy in memory, read and written. Peak memory: of the tensors, the "
-        "data among them. An epoch is half of what two more take; data are checked and copied "
-        "once in each call of fit.")
+        "data among them. The seconds of an epoch are those of the loop; data are checked and "
+        "copied to the device once in each call of fit.")
     return "\n\n".join(text) + "\n"
 
 
@@ -384,9 +384,9 @@ def epochs(run: Run) -> None:
             model = make()
             fit(model, run.train, num_steps=5)
             gpu_counts.peak_memory(run.device)
-            one, three = (min(timed(lambda num=num, fit=fit, model=model: fit(
-                model, run.train, num_epochs=num)) for _ in range(2)) for num in (1, 3))
-            seconds = (three - one) / 2
+            start = time.perf_counter()
+            history = fit(model, run.train, num_epochs=3)
+            whole, seconds = time.perf_counter() - start, history.seconds / 3
             memory = gpu_counts.peak_memory(run.device)
             few = run.train[:3 * batch_size]
             counted = gpu_counts.of_a_step(
@@ -396,7 +396,7 @@ def epochs(run: Run) -> None:
                                    f"its sizes, the counter says {counted[0]:.6g}")
             steps = math.ceil(len(run.train) / batch_size)
             run.record(part, f"{make.__name__}, batch {batch_size}", seconds_an_epoch=seconds,
-                       seconds_once_a_call=one - seconds,
+                       seconds_once_a_call=whole - history.seconds,
                        examples_a_second=len(run.train) / seconds,
                        milliseconds_a_step=1e3 * seconds / steps, peak_memory_MB=memory,
                        **gpu_counts.shares(counted, seconds / steps, run.best, "bfloat16"))
@@ -489,12 +489,15 @@ def unet(run: Run) -> None:
                                 progress=False)
         fit(net, run.train, run.labels, num_steps=5)
         gpu_counts.peak_memory(run.device)
-        seconds = timed(lambda fit=fit: fit(net, run.train, run.labels, num_epochs=1))
+        start = time.perf_counter()
+        history = fit(net, run.train, run.labels, num_epochs=1)
+        whole, seconds = time.perf_counter() - start, history.seconds
         memory = gpu_counts.peak_memory(run.device)
         few = run.train[:3 * size], run.labels[:3 * size]
         counted = gpu_counts.of_a_step(
             net, lambda net, num, fit=fit, few=few: fit(net, *few, num_steps=num))
         run.record("U-Net", f"an epoch of training, batch {size}, {precision}", seconds=seconds,
+                   seconds_once_a_call=whole - seconds,
                    examples_a_second=len(run.train) / seconds, peak_memory_MB=memory,
                    **gpu_counts.shares(counted, seconds * size / len(run.train), run.best,
                                        precision))
@@ -572,10 +575,8 @@ def iwae(run: Run) -> None:
     model = new()
     fit(model, run.train, num_steps=20)
     gpu_counts.peak_memory(run.device)
-    steps = min(100, math.ceil(len(run.train) / batch))
-    one, more = (timed(lambda num=num: fit(model, run.train, num_steps=num))
-                 for num in (1, 1 + steps))
-    a_step = (more - one) / steps
+    history = fit(model, run.train, num_epochs=1)
+    a_step = history.seconds / history.num_steps
     memory = gpu_counts.peak_memory(run.device)
     counted = gpu_counts.of_a_step(model, lambda model, num: fit(
         model, run.train[:3 * batch], num_steps=num))
