@@ -657,8 +657,9 @@ def device_tests(run: Run) -> None:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-m", "device", f"--junitxml={report}",
                    "-p", "no:cacheprovider", str(ROOT / "tests" / "package" / "test_on_device.py")]
-        said = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True,
-                              text=True, timeout=max(1, run.seconds_left - 1))
+        alone = environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # whatever else is installed
+        said = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True,
+                              timeout=max(1, run.seconds_left - 1))
         if not report.exists():
             raise RuntimeError(said.stdout[-300:] + said.stderr[-300:])
         suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
