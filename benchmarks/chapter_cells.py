@@ -3,15 +3,13 @@
     python benchmarks/chapter_cells.py chapters/vae/elbo.ipynb
 
 One after the other, as in a notebook, in the chapter's folder, until one raises an exception;
-figures are drawn and thrown away. What only a download needs is replaced where it is missing. The
-last line of the output counts, as JSON, the cells and the asserts written in them.
+figures are drawn and thrown away. The last line of the output counts, as JSON, the cells and the
+asserts written in them.
 """
 
 import ast
-import importlib
 import json
 import linecache
-import logging
 import os
 import sys
 import types
@@ -23,12 +21,6 @@ CODE = Path(__file__).resolve().parent.parent / "code"
 def main(chapter: str) -> None:
     path = Path(chapter).resolve()
     sys.path.insert(0, str(CODE))
-    try:
-        importlib.import_module("pooch")
-    except ImportError:
-        stand_in = types.ModuleType("pooch")
-        stand_in.get_logger = lambda: logging.getLogger("pooch")
-        sys.modules["pooch"] = stand_in
     import matplotlib
 
     matplotlib.use("Agg")

@@ -152,6 +152,7 @@ def test_bytes_are_what_operations_read_and_write(benchmarks):
             (lambda: torch.empty_like(x), 0),
             (lambda: x + y.expand(10, 100), 4000 + 40 + 4000),
             (lambda: x.sum(), 4000 + 4),
+            (lambda: torch._foreach_add_([x, y], 1.0), 4000 + 40 + 4000 + 40),  # returns nothing
             (lambda: torch.sin(x, out=torch.empty(10, 100)), 4000 + 4000 + 4000)]:
         with gpu_counts.Traffic() as traffic:
             operation()

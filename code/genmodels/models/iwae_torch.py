@@ -136,14 +136,23 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
         weights = torch.softmax(log_weights, dim=1)
         bound = torch.logsumexp(log_weights, dim=1) - math.log(num_samples)  # (n,)
         expected = (weights * log_likelihood).sum(dim=1)
-        # Of K clocks that ring at the rates w̃ the first one, as torch.multinomial has it too; but
-        # that one may have no algorithm on a GPU that gives the same bits in every run.
-        clocks = torch.empty(batch.whole or len(x), NUM_DRAWN, num_samples, dtype=x.dtype,
-                             device=x.device).exponential_(generator=generator)[batch.own]
-        drawn = (weights[:, None] / clocks).argmax(dim=-1)  # (n, NUM_DRAWN)
+        drawn = _drawn(weights, generator, batch)  # (n, NUM_DRAWN)
     chosen = noise.take_along_dim(drawn[:, :, None], dim=1)  # (n, NUM_DRAWN, k)
     log_weights = sum(model._importance(x, chosen, weights.gather(1, drawn)))
     return -batch.mean(log_weights), bound, expected
+
+
+def _drawn(weights: torch.Tensor, generator: torch.Generator, batch: Batch) -> torch.Tensor:
+    """NUM_DRAWN of the K samples of each row, with probabilities weights (n, K)."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return torch.multinomial(batch.spread(weights), NUM_DRAWN, replacement=True,
+                                 generator=generator)[batch.own]
+    # On a GPU multinomial may have no algorithm that gives the same bits in every run. Of K clocks
+    # that ring at these rates, the first one is drawn with these probabilities.
+    clocks = torch.empty(batch.whole or len(weights), NUM_DRAWN, weights.shape[1],
+                         dtype=weights.dtype, device=weights.device)
+    clocks = clocks.exponential_(generator=generator)[batch.own]
+    return (weights[:, None] / clocks).argmax(dim=-1)
 
 
 def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
