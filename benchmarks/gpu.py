@@ -1,33 +1,39 @@
-"""What the lecture's programs and ours do on a GPU, in one run of at most 8 minutes.
+"""What the lecture's programs and ours do on a GPU, in one run of at most 10 minutes.
 
-    python benchmarks/gpu.py --data mnist.npz [--out FOLDER]
-    python benchmarks/gpu.py --dry-run [--data mnist.npz] [--out FOLDER]
+    python benchmarks/gpu.py --data mnist.npz [--out FOLDER] [--parts PART ...]
+    python benchmarks/gpu.py --dry-run [--data mnist.npz] [--out FOLDER] [--parts PART ...]
 
 For one data-centre GPU with PyTorch 2.10 or newer, NumPy and SciPy; no network, and no installation
 of this repository. --data: the full digits in the layout of Keras (x_train, y_train, x_test,
 y_test), or what GENMODELS_DATA names. Keras is measured where it is installed, on PyTorch unless
-KERAS_BACKEND names another backend; its lecture program needs TensorFlow.
+KERAS_BACKEND names another backend; its lecture program needs TensorFlow. Tests need pytest and
+matplotlib; chapters matplotlib, and some of them Keras or numba.
 
-Each part has a limit of its own, and gpu.json and gpu.md in benchmarks/results (--out: elsewhere)
-are written again after each line of the table, so that whatever breaks or is stopped loses little.
---dry-run does the same with few digits on a CPU, in about a minute, and writes to a new temporary
-folder unless --out is given: its figures say only that everything runs.
+Parts are measured in the order in which they matter, each within a limit of its own, and gpu.json
+and gpu.md in benchmarks/results (--out: elsewhere) are written again after each line of the table,
+so that whatever breaks or is stopped loses little. --parts: these alone, with all the time.
+--dry-run does the same with few digits on a CPU, in two minutes at most, and writes to a new
+temporary folder unless --out is given: its figures say only that everything runs.
 """
 
 import argparse
 import contextlib
 import copy
 import datetime
+import functools
 import importlib
 import json
+import math
 import os
 import platform
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 import types
+import xml.etree.ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +41,7 @@ from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-SECONDS = 465  # for imports and all parts together
+SECONDS = 570  # for imports and all parts together
 START = time.perf_counter()
 
 sys.path[:0] = [str(ROOT / "code"), str(ROOT / "benchmarks")]
@@ -82,6 +88,8 @@ def stand_in() -> list[str]:
 
 MISSING = stand_in()
 
+import gpu_counts  # noqa: E402
+import gpu_fields  # noqa: E402
 import lecture_programs  # noqa: E402
 import numpy as np  # noqa: E402
 import scipy  # noqa: E402
@@ -95,13 +103,13 @@ from lecture_programs import (  # noqa: E402
     lecture_torch_epoch,
 )
 from scipy.stats import sem  # noqa: E402
-from time_to_quality import OURS, TARGETS, product_rate, timed  # noqa: E402
+from time_to_quality import FLOP, OURS, TARGETS, timed  # noqa: E402
 
 import genmodels.training.torch  # noqa: E402
-from genmodels import diffusion  # noqa: E402
-from genmodels.models import unet_torch, vae_torch  # noqa: E402
-from genmodels.models.denoising import draw_noise  # noqa: E402
-from genmodels.training import Batch, Settings  # noqa: E402
+from genmodels import bounds, diffusion  # noqa: E402
+from genmodels.models import flow_torch, iwae_torch, unet_torch, vae_torch  # noqa: E402
+from genmodels.models.denoising import draw_epoch, draw_noise  # noqa: E402
+from genmodels.training import Batch, History, Settings, determinism  # noqa: E402
 from genmodels.training.torch_tensors import autocast, place  # noqa: E402
 
 for name in MISSING:  # PyTorch and Keras look whether tqdm is there
@@ -125,29 +133,60 @@ class Sizes:
     epochs_timed: int = 3  # of the lecture's programs, after one that is not
     seeds: int = 3  # of our runs
     longer: tuple[int, ...] = (2, 4)  # times the epochs, if no run reached the target
+    epochs: int = 100  # of a recipe, at most
+    batches: tuple[int, ...] = (128, 512, 2048)
     unet_batch: int = 128
     samples: int = 1000
     sampler_steps: int = 50
+    lattices: tuple[int, ...] = (16, 32)
+    fields: int = 8192  # configurations, and samples of a flow
+    flow_batch: int = 256
+    flow_epochs: int = 16
+    trajectories: int = 200
+    iwae_batch: int = 400
+    iwae_epochs: int = 2000  # at most
+    importance_samples: int = 5000  # of the evaluation
+    chapters: tuple[str, ...] | None = None  # all
     product: int = 8192  # rows of the matrices that are multiplied
+    copied: int = 2**28  # numbers
 
 
-DRY = Sizes(train=512, test=128, epochs_timed=1, seeds=1, longer=(), unet_batch=32, samples=4,
-            sampler_steps=5, product=256)
+DRY = Sizes(train=512, test=128, epochs_timed=1, seeds=1, longer=(), epochs=2, batches=(128,),
+            unet_batch=32, samples=4, sampler_steps=5, lattices=(4,), fields=512, flow_batch=64,
+            flow_epochs=1, trajectories=10, iwae_batch=100, iwae_epochs=2, importance_samples=50,
+            chapters=("kl_divergence", "vae_torch"), product=256, copied=2**20)
+SLACK = 5  # of a dry run, on a computer that may be busy: times the limits
+
+# A GPU is idle with small batches: the convolutional VAE's of 32 digits are for a processor.
+LARGER = {"num_epochs": 14, "batch_size": 256, "learning_rate": 8e-3}
+KAPPA, LAM = 0.27, 0.022  # of φ⁴, near the transition
+IWAE = {"num_importance_samples": 50, "learning_rate": 3e-3, "progress": False}
+BURDA = 84.78  # nats: −log p(x) of Burda, Grosse and Salakhutdinov (2016), table 1, K = 50
+AFTER_IWAE = 90  # seconds that are left to the parts behind it
 
 
 class Run:
     """Digits and device of this run, and its results so far."""
 
     def __init__(self, device: str, sizes: Sizes, digits: dict[str, np.ndarray], out: Path,
-                 results: dict):
+                 results: dict, data: str):
         self.device, self.sizes, self.out, self.results = device, sizes, out, results
+        self.data = data  # of which file, as GENMODELS_DATA names it
         self.digits = digits  # uint8, as loaded
         self.train = digits["x_train"].astype(np.float32) / 255
         self.test = digits["x_test"].astype(np.float32) / 255
         self.labels = digits["y_train"].astype(np.int64)
+        self.best = gpu_counts.rates(device, sizes.product, sizes.copied)  # a second
+        self.end = math.inf  # of the part that runs, by the clock of `time.perf_counter`
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the part that runs."""
+        return self.end - time.perf_counter()
 
     def record(self, part: str, what: str, **figures) -> None:
         """One more line of a part's table, which is printed and written."""
+        figures = {name: value for name, value in figures.items() if value == value}  # no NaN
         self.results["parts"].setdefault(part, []).append({"what": what, **figures})
         self.write()
         print(f"[{time.perf_counter() - START:4.0f} s] {part}: {what}; "
@@ -189,6 +228,13 @@ def page(results: dict) -> str:
         "of the convolutional model is over all digits, which it was trained on, as the lecture's "
         "was. A difference is the largest, relative to the loss, or within one array of gradients "
         "to its largest entry, from the same step in float64 on the CPU.")
+    text.append(
+        "FLOP: matrix products and convolutions, forwards and backwards, a multiplication and an "
+        "addition being two; the rate is that of matrix products of the same type in this run. MB: "
+        "what every operation of PyTorch reads and writes, whether from memory or from a cache; "
+        "the rate is that of a copy in memory, read and written. Peak memory: of the tensors, the "
+        "data among them. The seconds of an epoch are those of the loop; data are checked and "
+        "copied to the device once in each call of fit.")
     return "\n\n".join(text) + "\n"
 
 
@@ -312,7 +358,8 @@ def mlp(run: Run) -> None:
                               lecture_torch_epoch, lambda: loader, "torch")
     lecture_runs(run, part, "the same, its digits on the device as tensors", LectureMLP(),
                  lecture_torch_epoch, lambda: in_memory(pixels), "torch")
-    our_runs(run, part, vae_torch, vae_torch.MLPVAE, run.train, run.test, "torch", as_written)
+    our_runs(run, part, vae_torch, vae_torch.MLPVAE, run.train, run.test, "torch", as_written,
+             OURS["torch"], run.sizes.seeds)
 
 
 def conv(run: Run) -> None:
@@ -322,7 +369,37 @@ def conv(run: Run) -> None:
     pixels = torch.from_numpy(x)[:, None]
     translated = lecture_runs(run, part, "lecture's Keras program, translated to PyTorch",
                               LectureConv(), lecture_conv_epoch, lambda: in_memory(pixels), "keras")
-    our_runs(run, part, vae_torch, vae_torch.ConvVAE, x, x, "keras", translated)
+    our_runs(run, part, vae_torch, vae_torch.ConvVAE, x, x, "keras", translated, LARGER,
+             run.sizes.seeds)
+    our_runs(run, part, vae_torch, vae_torch.ConvVAE, x, x, "keras", translated, OURS["keras"], 1)
+
+
+def epochs(run: Run) -> None:
+    """An epoch of our training of the lecture's models, for several sizes of a batch."""
+    part = f"An epoch of {len(run.train):,} digits, bfloat16"
+    for make, framework in ((vae_torch.MLPVAE, "torch"), (vae_torch.ConvVAE, "keras")):
+        for batch_size in run.sizes.batches:
+            fit = functools.partial(vae_torch.fit, batch_size=batch_size, precision="bfloat16",
+                                    progress=False)
+            model = make()
+            fit(model, run.train, num_steps=5)
+            gpu_counts.peak_memory(run.device)
+            start = time.perf_counter()
+            history = fit(model, run.train, num_epochs=3)
+            whole, seconds = time.perf_counter() - start, history.seconds / 3
+            memory = gpu_counts.peak_memory(run.device)
+            few = run.train[:3 * batch_size]
+            counted = gpu_counts.of_a_step(
+                model, lambda model, num, fit=fit, few=few: fit(model, few, num_steps=num))
+            if framework == "torch" and counted[0] != batch_size * FLOP["torch"]:
+                raise RuntimeError(f"the MLP takes {batch_size * FLOP['torch']:.6g} FLOP a step by "
+                                   f"its sizes, the counter says {counted[0]:.6g}")
+            steps = math.ceil(len(run.train) / batch_size)
+            run.record(part, f"{make.__name__}, batch {batch_size}", seconds_an_epoch=seconds,
+                       seconds_once_a_call=whole - history.seconds,
+                       examples_a_second=len(run.train) / seconds,
+                       milliseconds_a_step=1e3 * seconds / steps, peak_memory_MB=memory,
+                       **gpu_counts.shares(counted, seconds / steps, run.best, "bfloat16"))
 
 
 def in_keras(run: Run) -> None:
@@ -341,7 +418,7 @@ def in_keras(run: Run) -> None:
         seconds = lecture_seconds(
             run, part, "lecture's program as written",
             lambda: lecture.fit(x[..., None], epochs=1, batch_size=128, verbose=0), "keras")
-    settings = {"batch_size": OURS["keras"]["batch_size"], "progress": False}
+    settings = {"batch_size": LARGER["batch_size"], "progress": False}
     model = vae_keras.ConvVAE()
     history = vae_keras.fit(model, x, num_steps=5, **settings)  # compiles
     steps = min(200, len(x) // settings["batch_size"])
@@ -349,7 +426,7 @@ def in_keras(run: Run) -> None:
         lambda: vae_keras.fit(model, x, num_steps=steps, history=history, **settings))
     run.record(part, f"ours, {steps} steps", examples_a_second=rate,
                seconds_an_epoch=len(x) / rate)
-    our_runs(run, part, vae_keras, vae_keras.ConvVAE, x, x, "keras", seconds, seeds=1)
+    our_runs(run, part, vae_keras, vae_keras.ConvVAE, x, x, "keras", seconds, LARGER, 1)
 
 
 def lecture_runs(run: Run, part: str, what: str, model: torch.nn.Module, epoch: Callable,
@@ -370,15 +447,16 @@ def lecture_seconds(run: Run, part: str, what: str, epoch: Callable, framework: 
 
 
 def our_runs(run: Run, part: str, module, make: Callable, x: np.ndarray, test: np.ndarray,
-             framework: str, lecture: float | None, seeds: int | None = None) -> None:
-    """Trains and evaluates by our recipe; for longer, if that does not reach the target."""
+             framework: str, lecture: float | None, recipe: dict, seeds: int) -> None:
+    """Trains and evaluates by a recipe; for longer, if that does not reach the target."""
     target, _ = TARGETS[framework]
-    module.fit(make(), x, num_steps=20, batch_size=OURS[framework]["batch_size"], progress=False)
+    module.fit(make(), x, num_steps=20, batch_size=recipe["batch_size"], progress=False)
     reached = False
 
     def train(factor: int, seed: int) -> None:
         nonlocal reached
-        settings = {**OURS[framework], "num_epochs": factor * OURS[framework]["num_epochs"]}
+        num_epochs = min(factor * recipe["num_epochs"], run.sizes.epochs)
+        settings = {**recipe, "num_epochs": num_epochs}
         torch.manual_seed(seed)
         if module.__name__.endswith("keras"):
             keras.utils.set_random_seed(seed)
@@ -395,9 +473,9 @@ def our_runs(run: Run, part: str, module, make: Callable, x: np.ndarray, test: n
                    reached="yes" if good else "no",
                    times_faster=lecture / seconds if lecture else None)
 
-    for seed in range(seeds or run.sizes.seeds):
+    for seed in range(seeds):
         train(1, seed)
-    for factor in run.sizes.longer:
+    for factor in run.sizes.longer if seeds > 1 else ():
         if not reached:
             train(factor, 0)
 
@@ -407,12 +485,26 @@ def unet(run: Run) -> None:
     torch.manual_seed(0)
     net, size = unet_torch.UNet(), run.sizes.unet_batch
     for precision in ("float32", "bfloat16"):
-        settings = {"batch_size": size, "precision": precision, "progress": False}
-        unet_torch.fit(net, run.train, run.labels, num_steps=5, **settings)
-        seconds = timed(lambda settings=settings: unet_torch.fit(
-            net, run.train, run.labels, num_epochs=1, **settings))
+        fit = functools.partial(unet_torch.fit, batch_size=size, precision=precision,
+                                progress=False)
+        fit(net, run.train, run.labels, num_steps=5)
+        gpu_counts.peak_memory(run.device)
+        start = time.perf_counter()
+        history = fit(net, run.train, run.labels, num_epochs=1)
+        whole, seconds = time.perf_counter() - start, history.seconds
+        memory = gpu_counts.peak_memory(run.device)
+        few = run.train[:3 * size], run.labels[:3 * size]
+        counted = gpu_counts.of_a_step(
+            net, lambda net, num, fit=fit, few=few: fit(net, *few, num_steps=num))
         run.record("U-Net", f"an epoch of training, batch {size}, {precision}", seconds=seconds,
-                   examples_a_second=len(run.train) / seconds)
+                   seconds_once_a_call=whole - seconds,
+                   examples_a_second=len(run.train) / seconds, peak_memory_MB=memory,
+                   **gpu_counts.shares(counted, seconds * size / len(run.train), run.best,
+                                       precision))
+    history = History(num_examples=len(run.train), batch_size=size)
+    steps = range(history.steps_per_epoch)
+    run.record("U-Net", "of which NumPy draws the noise on the host", seconds=timed(
+        lambda: draw_epoch((28, 28), "simple", 0.1)(np.random.default_rng(0), history, steps)))
     noise = np.random.default_rng(0).standard_normal((run.sizes.samples, 28, 28))
     schedule = diffusion.NoiseSchedule.linear(run.sizes.sampler_steps)
     denoiser = net.denoiser(batch_size=500)
@@ -421,7 +513,234 @@ def unet(run: Run) -> None:
                seconds=timed(lambda: diffusion.ddim(denoiser, schedule, noise)))
 
 
-PARTS = {first_step: 40, copies: 40, mlp: 110, conv: 160, unet: 60, in_keras: 120}  # seconds each
+def phi4(run: Run) -> None:
+    """Flows for φ⁴: training, and how many samples and log-likelihoods they give in a second."""
+    n, batch = run.sizes.fields, run.sizes.flow_batch
+    for size in run.sizes.lattices:
+        part = f"φ⁴, L = {size}, κ = {KAPPA}, λ₄ = {LAM}"
+        start = time.perf_counter()
+        x = gpu_fields.configurations(size, KAPPA, LAM, n, run.sizes.trajectories, run.device, 0)
+        magnetisation = abs(x.mean(axis=(1, 2)))
+        run.record(part, f"{n:,} configurations by hybrid Monte Carlo, {run.sizes.trajectories} "
+                   "trajectories of each", seconds=time.perf_counter() - start,
+                   mean_abs_M=float(magnetisation.mean()),
+                   standard_error=float(sem(magnetisation)))
+        action = flow_torch.phi4_action(types.SimpleNamespace(kappa=KAPPA, lam=LAM))
+        fit = functools.partial(flow_torch.fit, action=action, batch_size=batch,
+                                learning_rate=3e-2, progress=False)
+        torch.manual_seed(0)
+        flow = flow_torch.Flow(size)
+        fit(copy.deepcopy(flow), x[:2 * batch], num_steps=2)
+        gpu_counts.peak_memory(run.device)
+        history = fit(flow, x, num_epochs=run.sizes.flow_epochs)
+        memory = gpu_counts.peak_memory(run.device)
+        counted = gpu_counts.of_a_step(flow, lambda flow, num, fit=fit, x=x: fit(
+            flow, x[:3 * batch], num_steps=num))
+        run.record(part, f"training, {len(x):,} configurations, batch {batch}, float32",
+                   seconds=history.seconds, steps=history.num_steps,
+                   loss=float(history["loss"][-1]), peak_memory_MB=memory,
+                   **gpu_counts.shares(counted, history.seconds / history.num_steps, run.best,
+                                       "float32"))
+        for chunk in dict.fromkeys((flow_torch.CHUNK, n)):
+            with mock.patch.object(flow_torch, "CHUNK", chunk):
+                flow.sample(min(n, 2 * chunk), seed=1)
+                sampled = []
+                seconds = timed(lambda flow=flow, drawn=sampled: drawn.extend(
+                    flow.sample(n, seed=2)))
+                evaluation = timed(lambda flow=flow, x=x: flow.log_density(x))
+            run.record(part, f"{n:,} at once in parts of {chunk}",
+                       samples_a_second=n / seconds, log_likelihoods_a_second=n / evaluation)
+        fields, log_q = sampled
+        log_w = (-action(fields.double()) - log_q.double()).cpu().numpy()
+        share, error = gpu_fields.effective_share(log_w)
+        run.record(part, f"effective sample size, divided by {n:,} samples", share=share,
+                   standard_error=error)
+
+
+def iwae(run: Run) -> None:
+    """The VAE of binary digits on the bound of 50 samples, for as long as there is time."""
+    part = f"IWAE, K = 50: −log p(x) of {len(run.test):,} binary digits; in the paper {BURDA}"
+    batch, num_samples = run.sizes.iwae_batch, run.sizes.importance_samples
+    fit = functools.partial(iwae_torch.fit, batch_size=batch, precision="bfloat16", **IWAE)
+    x = iwae_torch.binarise(run.test, torch.Generator().manual_seed(0))
+
+    def new() -> iwae_torch.BinaryVAE:
+        torch.manual_seed(0)
+        return iwae_torch.BinaryVAE(mean_image=run.train.mean(axis=0))
+
+    def evaluate(n: int) -> np.ndarray:
+        return iwae_torch.log_weights(model, x[:n], num_samples, samples_per_pass=num_samples,
+                                      progress=False)
+
+    model = new()
+    fit(model, run.train, num_steps=20)
+    gpu_counts.peak_memory(run.device)
+    history = fit(model, run.train, num_epochs=1)
+    a_step = history.seconds / history.num_steps
+    memory = gpu_counts.peak_memory(run.device)
+    counted = gpu_counts.of_a_step(model, lambda model, num: fit(
+        model, run.train[:3 * batch], num_steps=num))
+    run.record(part, f"training, batch {batch}, bfloat16", milliseconds_a_step=1e3 * a_step,
+               seconds_an_epoch=a_step * len(run.train) / batch,
+               examples_a_second=batch / a_step, peak_memory_MB=memory,
+               **gpu_counts.shares(counted, a_step, run.best, "bfloat16"))
+    some = min(50, len(x))
+    evaluate(some)
+    to_evaluate = timed(lambda: evaluate(some)) * len(x) / some
+    time_left = run.seconds_left - 1.3 * to_evaluate - 5  # the bounds of so many weights
+    an_epoch = 1.1 * a_step * math.ceil(len(run.train) / batch)
+    num_epochs = max(1, min(run.sizes.iwae_epochs, int(time_left / an_epoch)))
+    model = new()
+    seconds = timed(lambda: fit(model, run.train, num_epochs=num_epochs))
+    log_weights = evaluate(len(x))
+    for number in dict.fromkeys((50, num_samples)):
+        bound = -np.concatenate([bounds.importance_weighted_bound(rows, number)
+                                 for rows in np.array_split(log_weights, 20)])
+        run.record(part, f"−L of {number:,} samples", epochs=num_epochs, seconds=seconds,
+                   nats=round(float(bound.mean()), 2), standard_error=float(sem(bound)))
+
+
+def deterministic(run: Run) -> None:
+    """What GENMODELS_DETERMINISTIC=1 costs, and whether two runs then have the same weights."""
+    part = f"Deterministic mode: an epoch of {len(run.train):,} digits, bfloat16"
+    size = run.sizes.unet_batch
+    for make, fit in ((vae_torch.MLPVAE, vae_torch.fit), (vae_torch.ConvVAE, vae_torch.fit),
+                      (unet_torch.UNet, unet_torch.fit)):
+        data = (run.train, run.labels) if make is unet_torch.UNet else (run.train,)
+        data = tuple(array[:len(array) // 4] for array in data)
+        settings = {"batch_size": size, "precision": "bfloat16", "progress": False}
+        figures = {}
+        for value in ("0", "1"):
+            with mock.patch.dict(os.environ, {determinism.VARIABLE: value}):
+                models, seconds = [], []
+                for _ in range(3):
+                    torch.manual_seed(0)
+                    models.append(make())
+                    seconds.append(timed(functools.partial(fit, models[-1], *data, num_epochs=1,
+                                                           **settings)))
+            weights = [torch.cat([weight.detach().flatten() for weight in model.parameters()])
+                       for model in models[1:]]
+            figures[value] = min(seconds) * len(run.train) / len(data[0]), weights
+        genmodels.training.torch_tensors.set_deterministic_mode(False)
+        (plain, ours), (slower, same) = figures["0"], figures["1"]
+        run.record(part, make.__name__, seconds_as_it_is=plain, seconds_deterministic=slower,
+                   times_slower=slower / plain,
+                   same_bits_as_it_is="yes" if torch.equal(*ours) else "no",
+                   same_bits_deterministic="yes" if torch.equal(*same) else "no")
+
+
+def missing_for(*packages: str) -> str:
+    """Which of these cannot be imported here; empty if all can."""
+    missing = []
+    for name in packages:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # also one that is there, and too old for another
+            missing.append(f"{name} ({type(error).__name__}: {error})")
+    return ", ".join(missing)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The variables of a process that uses the package on this device."""
+    folders = [str(ROOT / "code"), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders)),
+                         "MPLBACKEND": "agg", **more}
+
+
+def device_tests(run: Run) -> None:
+    """The tests that are marked as ones of whatever device is there."""
+    part = "Tests marked `device`"
+    if missing := missing_for("pytest", "matplotlib"):
+        run.record(part, f"cannot run here: {missing}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "device", f"--junitxml={report}",
+                   "-p", "no:cacheprovider", str(ROOT / "tests" / "package" / "test_on_device.py")]
+        alone = environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # whatever else is installed
+        said = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True,
+                              timeout=max(1, run.seconds_left - 1))
+        if not report.exists():
+            raise RuntimeError(said.stdout[-300:] + said.stderr[-300:])
+        suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
+    counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+    run.record(part, "all", **counts, seconds=float(suite.get("time")))
+    for case in suite.iter("testcase"):
+        for kind in ("failure", "error"):
+            if (problem := case.find(kind)) is not None:
+                message = " ".join(problem.get("message", "").split())
+                run.record(part, f"{case.get('name')}: {message[:200]}")
+    if counts["failures"] + counts["errors"]:
+        raise RuntimeError(f"{counts['failures']} tests failed, {counts['errors']} had errors")
+
+
+def chapters(run: Run) -> None:
+    """The asserts of the chapters, all chapters at once in processes of their own."""
+    budget = "full" if run.sizes.chapters is None else "quick"
+    part = f"Chapters, budget `{budget}`, at once in processes of one thread each"
+    if missing := missing_for("matplotlib"):
+        run.record(part, f"cannot run here: {missing}")
+        return
+    paths = [path for path in sorted((ROOT / "chapters").rglob("*.ipynb"))
+             if run.sizes.chapters is None or path.stem in run.sizes.chapters]
+    start, failed = time.perf_counter(), []
+    variables = environment(GENMODELS_BUDGET=budget, OMP_NUM_THREADS="1", GENMODELS_DATA=run.data)
+    with contextlib.ExitStack() as stack:
+        processes = {}
+        for path in paths:
+            said = stack.enter_context(tempfile.TemporaryFile("w+"))
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "benchmarks" / "chapter_cells.py"), str(path)],
+                env=variables, stdout=said, stderr=subprocess.STDOUT)
+            stack.callback(process.kill)
+            processes[path.stem] = process, said
+        while processes:
+            late = run.seconds_left < 2
+            for name, (process, said) in list(processes.items()):
+                if process.poll() is None and not late:
+                    continue
+                seconds = time.perf_counter() - start
+                process.kill()
+                process.wait()
+                said.seek(0)
+                *_, last = ["", *said.read().strip().splitlines()]
+                del processes[name]
+                if process.returncode == 0:
+                    run.record(part, name, asserts_hold="yes", seconds=seconds, **json.loads(last))
+                elif late and process.returncode < 0:
+                    run.record(part, f"{name}: stopped, since it does not fit", seconds=seconds)
+                else:
+                    run.record(part, f"{name}: {last[:200]}", asserts_hold="no", seconds=seconds)
+                    if not last.startswith(("ModuleNotFoundError", "ImportError")):
+                        failed.append(name)
+            time.sleep(0.1)
+    if failed:
+        raise RuntimeError(f"{', '.join(failed)} failed")
+
+
+def compiled(run: Run) -> None:
+    """An experiment: does torch.compile with CUDA graphs make a whole run shorter?"""
+    part = "Experiment: the loss of the MLP VAE by torch.compile, mode reduce-overhead"
+    num_epochs = min(OURS["torch"]["num_epochs"], run.sizes.epochs)
+    recipe = {**OURS["torch"], "num_epochs": num_epochs, "progress": False}
+    size = recipe["batch_size"]
+    x = run.train[:len(run.train) // size * size]  # all batches have one size
+    how = {"mode": "reduce-overhead"} if run.device != "cpu" else {"backend": "eager"}
+    for what in ("as it is", "compiled"):
+        torch.manual_seed(0)
+        model = vae_torch.MLPVAE()
+        if what == "compiled":
+            model.batch_loss = torch.compile(model.batch_loss, dynamic=False, **how)
+        first = timed(lambda model=model: vae_torch.fit(model, x, **{**recipe, "num_epochs": 1}))
+        whole = timed(lambda model=model: vae_torch.fit(model, x, **recipe))
+        log_likelihood, kl = vae_torch.evaluate(model, run.test)
+        run.record(part, what, seconds_first_epoch=first, seconds_a_run=whole,
+                   minus_ELBO=float((kl - log_likelihood).mean()))
+
+
+# Seconds each, at most; the most important first.
+PARTS = {first_step: 40, copies: 40, mlp: 100, conv: 110, epochs: 40, unet: 50, phi4: 80,
+         in_keras: 80, iwae: 240, deterministic: 40, device_tests: 60, chapters: 120, compiled: 60}
 
 
 # The whole --------------------------------------------------------------------------------------
@@ -441,11 +760,9 @@ def read_digits(path: Path, sizes: Sizes) -> dict[str, np.ndarray]:
     return digits
 
 
-def described(device: str, sizes: Sizes) -> dict[str, str | float]:
+def described(device: str, best: dict[str, float]) -> dict[str, str | float]:
     """The machine and what is installed."""
     cuda = device != "cpu"
-    rates = {name: product_rate(dtype, sizes.product, device) / 1e12 for name, dtype in
-             (("float32", torch.float32), ("bfloat16", torch.bfloat16))}
     versions = {"PyTorch": torch.__version__, "CUDA": torch.version.cuda if cuda else None,
                 "Keras": keras and f"{keras.__version__} on {keras.backend.backend()}",
                 "NumPy": np.__version__, "SciPy": scipy.__version__,
@@ -454,16 +771,21 @@ def described(device: str, sizes: Sizes) -> dict[str, str | float]:
     return {"device": torch.cuda.get_device_name() if cuda else "CPU",
             **{name: version for name, version in versions.items() if version},
             "CPUs": os.cpu_count(), "threads": torch.get_num_threads(),
-            **{f"matrix products in {name}, TFLOP/s": rate for name, rate in rates.items()},
+            **{f"matrix products in {name}, TFLOP/s": best[name] / 1e12
+               for name in ("float32", "bfloat16")},
+            "copies in memory, GB/s": best["copy"] / 1e9,
             "missing": ", ".join(missing) or "nothing"}
 
 
 def main() -> None:
+    names = {part.__name__: part for part in PARTS}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      allow_abbrev=False)
     parser.add_argument("--dry-run", action="store_true", help="few digits, on the CPU")
     parser.add_argument("--data", type=Path, help="mnist.npz, the full digits")
     parser.add_argument("--out", type=Path, help="folder for gpu.json and gpu.md")
+    parser.add_argument("--parts", nargs="+", metavar="PART", choices=[*names],
+                        default=[*names], help=", ".join(names))
     arguments = parser.parse_args()
     dry = arguments.dry_run
     if not dry and not torch.cuda.is_available():
@@ -482,13 +804,23 @@ def main() -> None:
 
     device = "cpu" if dry else "cuda"
     results = {"dry_run": dry, "date": str(datetime.date.today()), "finished": False,
-               "machine": described(device, sizes), "parts": {}, "failed": {}, "seconds": {}}
-    run = Run(device, sizes, digits, out, results)
+               "machine": {}, "parts": {}, "failed": {}, "seconds": {}}
+    run = Run(device, sizes, digits, out, results,
+              "bundled" if data == bundled else str(data.resolve()))
+    results["machine"] = described(device, run.best)
     print(results["machine"], flush=True)
-    for part, limit in PARTS.items():
+    chosen = [names[name] for name in names if name in arguments.parts]
+    for number, part in enumerate(chosen):
         start = time.perf_counter()
+        slack = SLACK if dry else 1
+        left = START + slack * SECONDS - start
+        limit = slack * PARTS[part] if len(chosen) == len(PARTS) else left
+        if part is iwae and chosen[number + 1:]:
+            left -= AFTER_IWAE
+        limit = max(1, min(limit, left))
+        run.end = start + limit
         try:
-            with at_most(max(1, min(limit, START + SECONDS - start))):
+            with at_most(limit):
                 part(run)
         except Exception as error:  # every fault is a finding: the other parts go on
             results["failed"][part.__name__] = (

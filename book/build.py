@@ -41,7 +41,7 @@ __all__ = ["PAGE_MAKERS", "PAGE_SOURCES", "VARIABLES", "build", "environment", "
            "forget_stale", "without_gpu"]
 
 ROOT = notebooks.ROOT
-VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "KERAS_BACKEND"]
+VARIABLES = ["GENMODELS_BUDGET", "GENMODELS_DATA", "GENMODELS_DETERMINISTIC", "KERAS_BACKEND"]
 # What all pages are written again for, though no chapter is executed again.
 PAGE_SOURCES = ["_config.yml", "_toc.yml", "book/static", "book/extensions", "book/chapter_map.py",
                 "book/checks.py", "book/dependencies.py", "book/devices.py", "book/downloads.py",

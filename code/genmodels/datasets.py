@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pooch
 
 from genmodels.validate import check_examples
 
@@ -48,7 +47,6 @@ MIRRORS = (
 STALL_SECONDS = 3.0  # the longest wait for an answer, or for the rest of it
 
 _download_failed = False  # in this process: a second call does not wait again
-pooch.get_logger().setLevel(logging.WARNING)  # the one printed line says it all
 
 
 class Mnist(NamedTuple):
@@ -133,7 +131,7 @@ def _read_asked(asked: str) -> dict[str, np.ndarray]:
     except ValueError as error:
         raise ValueError(
             f"{VARIABLE} must name the full MNIST set, got {path.absolute()}: {error}; "
-            f"SHA-256 of the file: {pooch.file_hash(path)}, "
+            f"SHA-256 of the file: {hashlib.sha256(path.read_bytes()).hexdigest()}, "
             f"of the one that Keras publishes: {KERAS_SHA256}") from error
 
 
@@ -167,6 +165,9 @@ def _verified(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _full_set(cache: Path, downloader: Callable) -> dict[str, np.ndarray] | None:
     """Return verified digits from the cache, where pooch puts what `downloader` brings."""
+    import pooch  # digits that are at hand do without it
+
+    pooch.get_logger().setLevel(logging.WARNING)  # the one printed line says it all
     for mirror, files in MIRRORS:
         try:
             paths = [Path(pooch.retrieve(mirror + file, checksum, file, cache, None, downloader))
@@ -188,6 +189,8 @@ def _download(url: str, output_file: str, _: Any) -> None:
 
     A thread asks first: no time-out covers name look-up, nor all the addresses of a host together.
     """
+    import pooch
+
     http = pooch.HTTPDownloader(timeout=STALL_SECONDS)
     with multiprocessing.pool.ThreadPool(1) as pool:
         pool.apply_async(http, (url, None, None, True)).get(STALL_SECONDS)

@@ -8,6 +8,8 @@ from genmodels import bounds
 from genmodels.models import iwae_torch, vae_torch
 from genmodels.models.iwae_torch import BinaryVAE, binarise, fit, log_weights, surrogate_loss
 from genmodels.models.vae_torch import MLPVAE, ConvVAE
+from genmodels.training import Batch, torch_tensors
+from genmodels.training.torch_parallel import Share
 
 GREY = np.random.default_rng(0).random((10, 28, 28), dtype=np.float32)
 BINARY = (GREY < 0.3).astype(np.float32)
@@ -69,9 +71,17 @@ def test_binarise_draws_each_pixel_with_its_grey_value():
         binarise(255 * GREY, generator)
 
 
-@pytest.mark.parametrize("num_samples", [1, 5])
-def test_N2_the_gradient_of_the_bound(num_samples):
+@pytest.fixture
+def mode():
+    """A function that switches the deterministic mode on or off."""
+    yield torch_tensors.set_deterministic_mode
+    torch_tensors.set_deterministic_mode(False)
+
+
+@pytest.mark.parametrize(("num_samples", "deterministic"), [(1, False), (5, False), (5, True)])
+def test_N2_the_gradient_of_the_bound(num_samples, deterministic, mode):
     """The mean of the one-sample gradients against autograd through logsumexp, the noise fixed."""
+    mode(deterministic)
     model = small().double()
     x = torch.from_numpy(BINARY).double()
     noise = torch.randn(10, num_samples, 2, dtype=torch.float64)
@@ -91,6 +101,25 @@ def test_N2_the_gradient_of_the_bound(num_samples):
     error = gradients.std(dim=0) / np.sqrt(len(gradients))
     assert torch.all(abs(gradients.mean(dim=0) - exact) < 5 * error)
     assert error.max() > 0 and error.max() < 0.2 * abs(exact).max()  # the check can fail
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_samples_of_a_share_are_those_of_the_whole_batch(deterministic, mode):
+    """Drawn with the probabilities of the weights: 4,000 draws, a chi-squared of 6 · 9 freedoms."""
+    mode(deterministic)
+    weights = torch.from_numpy(0.05 + np.random.default_rng(0).dirichlet(np.ones(10), 6) / 2)
+    draws = []
+    for seed in range(800):
+        drawn = [iwae_torch._drawn(rows, torch.Generator().manual_seed(seed), batch)
+                 for rows, batch in [(weights, Batch((weights,), (), 0.0, 0))] + [
+                     (weights[share.own], share.batch((weights[share.own],), (), 0.0, 0))
+                     for share in (Share(6, 0, 2), Share(6, 1, 2))]]
+        assert torch.equal(drawn[0], torch.cat(drawn[1:]))
+        draws.append(drawn[0])
+    counts = torch.nn.functional.one_hot(torch.cat(draws, dim=1), 10).sum(dim=1)  # (6, 10)
+    expected = weights * 4000
+    chi_squared = ((counts - expected) ** 2 / expected).sum()
+    assert abs(chi_squared - 54) < 5 * np.sqrt(2 * 54)
 
 
 def test_N2_the_encoders_gradient_has_the_right_mean_and_less_noise():

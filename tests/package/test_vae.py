@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -1204,7 +1205,7 @@ def test_a_device_that_is_not_there_is_refused(kind, images):
     before = to_arrays(model)
     for device in ("gpu:7", "cuda:7", "meta", "", 3):
         with pytest.raises(ValueError, match="device must be one of 'cpu.* or None, got "
-                           f"{str(device)!r}$"):  # as it was given
+                           f"{str(device)!r}(: .*)?$"):  # as it was given
             train(kind, model, images, num_steps=1, device=device)
     equal(to_arrays(model), before)
     history = None
@@ -1223,6 +1224,43 @@ def test_devices_have_one_name_each():
     assert checks.check_device(None, torchs) is None
     with pytest.raises(ValueError, match="one of 'cpu', 'cuda:0', 'cuda:1' or None, got 'GPU:2'"):
         checks.check_device("GPU:2", torchs)
+
+
+def test_where_there_is_no_gpu_the_error_says_why(monkeypatch):
+    """What the framework found instead; the build, or which GPUs the process was shown."""
+    def message(device, available, why=lambda: "it is not the day"):
+        with pytest.raises(ValueError) as raised:
+            checks.check_device(device, available, why)
+        return str(raised.value)
+
+    for device in ("cuda", "GPU", "cuda:1"):
+        assert message(device, ["cpu"]) == ("device must be one of 'cpu' or None, got "
+                                            f"{device!r}: it is not the day")
+    assert message("gpu", ["cpu:0", "cpu:1"]).endswith(": it is not the day")
+    for device, available in (("meta", ["cpu"]), ("cpu:1", ["cpu"]), ("cuda:1", ["cpu", "cuda:0"])):
+        assert message(device, available).endswith(f"or None, got {device!r}")
+
+    version = torch.__version__
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert torch_tensors.why_no_gpu() == f"PyTorch {version} is built without CUDA"
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    found = f"PyTorch {version}, built for CUDA 13.0, finds none"
+    assert torch_tensors.why_no_gpu() == f"{found}; does nvidia-smi?"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert torch_tensors.why_no_gpu() == f"{found}, and CUDA_VISIBLE_DEVICES is ''"
+    backend = keras.backend.backend()
+    expected = {"tensorflow": r"^TensorFlow \S+ finds none; .* come with tensorflow\[and-cuda\]$",
+                "jax": r"^JAX \S+ finds none; .* come with jax\[cuda13\]$",
+                "torch": f"^PyTorch {re.escape(version)}, built for"}[backend]
+    assert re.search(expected, keras_tensors.why_no_gpu())
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is one")
+def test_a_gpu_that_is_demanded_and_not_there(kind, images):
+    why = (torch_tensors if "torch" in kind.__name__ else keras_tensors).why_no_gpu()
+    with pytest.raises(ValueError, match=re.escape(f"or None, got 'cuda': {why}")):
+        train(kind, make(kind), images, num_steps=1, device="cuda")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from genmodels.models.likelihood import DIGITS
 from genmodels.models.vae_torch import VAE, Array, Encoder
 from genmodels.training.history import Batch, History, Settings
+from genmodels.training.memory import memory_grows_with
 from genmodels.training.torch import train
 from genmodels.training.torch_tensors import check_precise_weights, without_autocast
 from genmodels.validate import (
@@ -125,7 +126,9 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
         log_likelihood, log_ratio = model._importance(x, noise)  # (n, 1) each
         log_weights = log_likelihood + log_ratio
         return -batch.mean(log_weights), log_weights.detach()[:, 0], log_likelihood.detach()[:, 0]
-    part = max(1, 1000 // num_samples)  # of the batch: a pass whose arrays fit into a cache
+    # Samples in a pass: on a CPU their arrays fit into a cache, elsewhere a pass takes its time.
+    per_pass = 1000 if x.device.type == "cpu" else 100_000
+    part = max(1, per_pass // num_samples)  # of the batch
     with torch.no_grad():
         terms = [model._importance(*pair) for pair in zip(x.split(part), noise.split(part))]
         log_likelihood, log_ratio = (torch.cat(parts) for parts in zip(*terms))  # (n, K) each
@@ -133,11 +136,23 @@ def surrogate_loss(model: VAE, x: torch.Tensor, noise: torch.Tensor, generator: 
         weights = torch.softmax(log_weights, dim=1)
         bound = torch.logsumexp(log_weights, dim=1) - math.log(num_samples)  # (n,)
         expected = (weights * log_likelihood).sum(dim=1)
-        drawn = torch.multinomial(batch.spread(weights), NUM_DRAWN, replacement=True,
-                                  generator=generator)[batch.own]
+        drawn = _drawn(weights, generator, batch)  # (n, NUM_DRAWN)
     chosen = noise.take_along_dim(drawn[:, :, None], dim=1)  # (n, NUM_DRAWN, k)
     log_weights = sum(model._importance(x, chosen, weights.gather(1, drawn)))
     return -batch.mean(log_weights), bound, expected
+
+
+def _drawn(weights: torch.Tensor, generator: torch.Generator, batch: Batch) -> torch.Tensor:
+    """NUM_DRAWN of the K samples of each row, with probabilities weights (n, K)."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return torch.multinomial(batch.spread(weights), NUM_DRAWN, replacement=True,
+                                 generator=generator)[batch.own]
+    # On a GPU multinomial may have no algorithm that gives the same bits in every run. Of K clocks
+    # that ring at these rates, the first one is drawn with these probabilities.
+    clocks = torch.empty(batch.whole or len(weights), NUM_DRAWN, weights.shape[1],
+                         dtype=weights.dtype, device=weights.device)
+    clocks = clocks.exponential_(generator=generator)[batch.own]
+    return (weights[:, None] / clocks).argmax(dim=-1)
 
 
 def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
@@ -169,8 +184,10 @@ def fit(model: VAE, images: Array, *, num_importance_samples: int = 1,
         if grey_values:
             x = torch.bernoulli(batch.spread(x), generator=generator)[batch.own]
         shape = batch.num_rows, num_importance_samples, model.latent_dim  # (batch, K, k)
-        noise = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)[batch.own]
-        objective, bound, expected = surrogate_loss(model, x, noise, generator, batch)
+        with memory_grows_with("num_importance_samples", "batch_size"):
+            noise = torch.randn(shape, dtype=x.dtype, device=x.device,
+                                generator=generator)[batch.own]
+            objective, bound, expected = surrogate_loss(model, x, noise, generator, batch)
         return {"loss": -bound, "log_likelihood": expected, "kl": expected - bound,
                 "objective": objective}
 
@@ -183,6 +200,7 @@ def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
+@memory_grows_with("samples_per_pass", "num_samples")
 @torch.no_grad()
 def log_weights(model: VAE, images: Array, num_samples: int, *, seed: int = 0,
                 samples_per_pass: int = 1000, progress: bool = True) -> np.ndarray:

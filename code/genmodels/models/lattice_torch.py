@@ -22,6 +22,7 @@ from torch import nn
 from genmodels.models.denoising import denoiser
 from genmodels.models.lattice_modes import real_modes
 from genmodels.training.history import Batch, Draw, History, Settings
+from genmodels.training.memory import memory_grows_with
 from genmodels.training.torch import train
 from genmodels.training.torch_tensors import (
     Array,
@@ -151,6 +152,7 @@ class LatticeDenoiser(nn.Module):
         It takes batch_size fields at once, and returns a NumPy array: float32 for float32, else
         float64. Both raise TypeError or ValueError naming the argument that is wrong.
         """
+        @memory_grows_with("batch_size")
         @torch.no_grad()
         def predict_v(x, log_snr, _):  # of the field: a x − s v = x̂_0
             check_precise_weights(self)

@@ -23,6 +23,7 @@ from torch.nn.functional import logsigmoid, softplus
 from genmodels.models.denoising import check_labels
 from genmodels.models.likelihood import check_data
 from genmodels.training.history import Batch, Draw, History, Settings
+from genmodels.training.memory import memory_grows_with
 from genmodels.training.torch import train
 from genmodels.training.torch_tensors import (
     Array,
@@ -184,6 +185,7 @@ class MaskedSpins(nn.Module):
                              f"{order.min()} to {order.max()}")
         return order.astype(np.int64)
 
+    @memory_grows_with("batch_size")
     def _in_parts(self, function: Callable, labels: ArrayLike, batch_size: int,
                   *arrays: np.ndarray) -> list[np.ndarray]:
         """What function(*arrays, labels) returns of batches, put together in float64."""

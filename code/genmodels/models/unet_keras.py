@@ -44,6 +44,7 @@ from genmodels.training.keras_tensors import (
     tensor_of,
     without_autocast,
 )
+from genmodels.training.memory import memory_grows_with
 from genmodels.validate import (
     check_examples,
     check_flag,
@@ -223,6 +224,7 @@ class UNet(keras.Model):
         float32, else float64. labels: (n,) integers from 0 on, one for each, or None for none.
         Both raise TypeError or ValueError naming the argument that is wrong.
         """
+        @memory_grows_with("batch_size")
         def predict_v(x, log_snr, labels):
             check_precise_layers(self)
             with without_autocast():
@@ -261,6 +263,7 @@ def fit(model: UNet, x: Array, labels: np.ndarray | None = None, *, loss: str = 
                  in_bfloat16=tuple(multiply))
 
 
+@memory_grows_with("batch_size")
 def loss_terms(model: UNet, x: Array, labels: np.ndarray | None, *, loss: str = "simple",
                seed: int = 0, batch_size: int = 500) -> np.ndarray:
     """The loss of `fit` for each example of x (n, *shape), float64 (n,); without gradient.

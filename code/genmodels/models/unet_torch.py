@@ -28,6 +28,7 @@ from genmodels.models.denoising import (
 )
 from genmodels.models.likelihood import DIGITS
 from genmodels.training.history import Batch, History, Settings
+from genmodels.training.memory import memory_grows_with
 from genmodels.training.torch import train
 from genmodels.training.torch_tensors import (
     Array,
@@ -148,6 +149,7 @@ class UNet(nn.Module):
         float32, else float64. labels: (n,) integers from 0 on, one for each, or None for none.
         Both raise TypeError or ValueError naming the argument that is wrong.
         """
+        @memory_grows_with("batch_size")
         @torch.no_grad()
         def predict_v(x, log_snr, labels):
             check_precise_weights(self)
@@ -205,6 +207,7 @@ def fit(model: UNet, x: Array, labels: np.ndarray | None = None, *, loss: str = 
                  draw=draw_epoch(model.shape, loss, drop_labels), history=history)
 
 
+@memory_grows_with("batch_size")
 @torch.no_grad()
 def loss_terms(model: UNet, x: Array, labels: np.ndarray | None, *, loss: str = "simple",
                seed: int = 0, batch_size: int = 500) -> np.ndarray:

@@ -42,6 +42,7 @@ from genmodels.training.keras_tensors import (
     tensor_of,
     without_autocast,
 )
+from genmodels.training.memory import memory_grows_with
 from genmodels.validate import check_flag, check_positive_int, check_seed, check_shape
 
 __all__ = ["MLPVAE", "VAE", "ConvVAE", "History", "evaluate", "fit"]
@@ -190,6 +191,7 @@ class VAE(keras.Model):
         log_ratio = 0.5 * ops.sum(noise**2 + log_var - h**2, axis=-1)  # (n, K)
         return ops.reshape(log_likelihood, (n, num_samples)) + log_ratio
 
+    @memory_grows_with("n")
     def sample(self, n: int, seed: int | None = None) -> Tensor:
         """n decoded draws h ~ N(0, I): the means of p(x|h), (n, *shape), without gradient.
 
@@ -359,6 +361,7 @@ def fit(model: VAE, x: Array, *, history: History | None = None, **settings) -> 
                  in_bfloat16=(*model.encoder.layers, *model.decoder.layers))
 
 
+@memory_grows_with("batch_size")
 def evaluate(model: VAE, x: Array, *, batch_size: int = 1000,
              seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Arrays (log_likelihood, kl) for x (n, *shape), each (n,) float64, in nats.

@@ -27,6 +27,7 @@ from genmodels.models.likelihood import (
     in_batches,
 )
 from genmodels.training.history import Batch, History, Settings, normal
+from genmodels.training.memory import memory_grows_with
 from genmodels.training.torch import train
 from genmodels.training.torch_tensors import (
     Array,
@@ -175,6 +176,7 @@ class VAE(nn.Module):
         with without_autocast(x):
             return sum(self._importance(x, noise))
 
+    @memory_grows_with("n")
     @torch.no_grad()
     def sample(self, n: int, seed: int | None = None) -> torch.Tensor:
         """n decoded draws h ~ N(0, I): the means of p(x|h), (n, *shape), without gradient.
@@ -359,6 +361,7 @@ def fit(model: VAE, x: Array, *, history: History | None = None, **settings) -> 
                  draw=normal(model.latent_dim), history=history)
 
 
+@memory_grows_with("batch_size")
 @torch.no_grad()
 def evaluate(model: VAE, x: Array, *, batch_size: int = 1000,
              seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

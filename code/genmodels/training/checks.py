@@ -100,18 +100,23 @@ def check_precise(dtype: Any, name: str) -> None:
         raise TypeError(f"model must be of float32 or float64, got {dtype} in {name}")
 
 
-def check_device(device: Any, available: list[str]) -> str | None:
+def check_device(device: Any, available: list[str],
+                 why_no_gpu: Callable[[], str] = str) -> str | None:
     """The name that a device has among those available, such as "cpu", "cuda:0"; None for None.
 
-    "CUDA", "gpu" and "gpu:0" are one. Raises ValueError if the device is not available.
+    "CUDA", "gpu" and "gpu:0" are one. why_no_gpu: says why none is among them, if it is known.
+    Raises ValueError if the device is not available.
     """
     if device is None:
         return None
     known = {_common_name(each): each for each in available}
-    if _common_name(str(device)) not in known:
+    asked = _common_name(str(device))
+    if asked not in known:
+        no_gpu = asked.startswith("gpu") and all(name.startswith("cpu") for name in known)
+        why = why_no_gpu() if no_gpu else ""
         raise ValueError(f"device must be one of {', '.join(map(repr, available))} or None, "
-                         f"got {str(device)!r}")
-    return known[_common_name(str(device))]
+                         f"got {str(device)!r}" + (f": {why}" if why else ""))
+    return known[asked]
 
 
 def _common_name(device: str) -> str:

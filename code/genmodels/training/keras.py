@@ -34,12 +34,16 @@ from genmodels.training.keras_tensors import (
     tensor_of,
     without_autocast,
 )
+from genmodels.training.memory import memory_grows_with
 from genmodels.training.packing import place_together
 from genmodels.training.steps import begin, resumed, steps
 
 __all__ = ["train"]
 
+EXAMPLES = "the number of examples"
 
+
+@memory_grows_with("batch_size")
 def train(model: keras.Model, data: tuple[Array, ...],
           batch_loss: Callable[[Batch], dict[str, Tensor]], settings: Settings, *,
           draw: Draw | None = None, history: History | None = None,
@@ -59,13 +63,15 @@ def train(model: keras.Model, data: tuple[Array, ...],
     number = functools.cache(lambda value: tensor_of(np.array(value), model.variable_dtype))
     with (resumed(history, settings, get, put), device, without_autocast(),
           autocast(model, in_bfloat16, settings) as precision):
-        data = tuple(place(array) for array in data)
-        check_finite(data, lambda array: ops.convert_to_numpy(ops.isfinite(array)))
+        with memory_grows_with(EXAMPLES):
+            data = tuple(place(array) for array in data)
+            check_finite(data, lambda array: ops.convert_to_numpy(ops.isfinite(array)))
         first, end = history.num_steps, history.schedule[1]  # all rates there at once:
         rates = place(np.array([learning_rate_at(step, history.schedule, settings.recipe,
                                                  settings.peak) for step in range(first, end)]))
         one_step = None
-        together = functools.partial(place_together, place=place, reshape=ops.reshape)
+        together = memory_grows_with(EXAMPLES)(  # an epoch's order and noise
+            functools.partial(place_together, place=place, reshape=ops.reshape))
         with steps(history, settings, draw=draw, place=together, get_state=get, set_state=put,
                    is_lost=functools.partial(is_lost, *of_run)) as remaining:
             for rows, *noise in remaining:

@@ -10,6 +10,7 @@ from keras import ops
 
 from genmodels.training.checkpoint import State
 from genmodels.training.checks import check_device, check_optimizer, check_weights
+from genmodels.training.determinism import deterministic_mode_is_wanted
 from genmodels.training.history import History, Settings
 from genmodels.training.keras_tensors import (
     Tensor,
@@ -17,6 +18,8 @@ from genmodels.training.keras_tensors import (
     check_backend,
     check_precise_layers,
     own_settings,
+    set_deterministic_mode,
+    why_no_gpu,
 )
 
 __all__ = ["get_state", "is_lost", "prepare", "set_state", "stateless_apply"]
@@ -29,7 +32,8 @@ def prepare(model: keras.Model, history: History,
     Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
     check_backend()
-    device = check_device(settings.device, available_devices())
+    set_deterministic_mode(deterministic_mode_is_wanted())
+    device = check_device(settings.device, available_devices(), why_no_gpu)
     check_precise_layers(model)
     history._of_run["frozen"] = check_weights({
         weight.path: (weight.dtype, bool(ops.all(ops.isfinite(weight.value))), weight.trainable)

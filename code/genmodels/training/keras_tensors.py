@@ -10,12 +10,14 @@ import numpy as np
 from keras import layers, ops
 
 from genmodels.training.checks import check_precise, cpu_has_bfloat16, holds_integers
+from genmodels.training.determinism import VARIABLE, deterministic_mode_is_wanted
 from genmodels.training.history import Settings
 
 __all__ = ["Array", "Tensor", "autocast", "available_devices", "average",
-           "check_backend", "check_precise_layers", "own_settings", "placed", "sublayers",
-           "tensor_of", "without_autocast"]
+           "check_backend", "check_precise_layers", "own_settings", "placed",
+           "set_deterministic_mode", "sublayers", "tensor_of", "why_no_gpu", "without_autocast"]
 
+XLA_FLAG = "--xla_gpu_deterministic_ops=true"
 Tensor = Any  # a tensor of the backend, of whichever framework it is
 Array = np.ndarray | Tensor
 
@@ -156,3 +158,36 @@ def available_devices() -> list[str]:
         return torch_tensors.available_devices()
     list_devices = keras.distribution.list_devices
     return list(dict.fromkeys([*list_devices("cpu"), *list_devices()]))
+
+
+def why_no_gpu() -> str:
+    """What the backend says, where it has no GPU."""
+    backend = keras.backend.backend()
+    if backend == "torch":
+        from genmodels.training import torch_tensors
+        return torch_tensors.why_no_gpu()
+    library, extra = {"tensorflow": ("TensorFlow", "tensorflow[and-cuda]"),
+                      "jax": ("JAX", "jax[cuda13]")}[backend]
+    return (f"{library} {sys.modules[backend].__version__} finds none; on Linux its libraries for "
+            f"NVIDIA's GPUs come with {extra}")
+
+
+def set_deterministic_mode(wanted: bool) -> None:
+    """Tells the backend to give the same bits in every run; PyTorch alone can be told to stop.
+
+    Raises ValueError if it is too late for JAX, which reads XLA_FLAGS when it starts.
+    """
+    backend = keras.backend.backend()
+    if backend == "torch":
+        from genmodels.training import torch_tensors
+        torch_tensors.set_deterministic_mode(wanted)
+    elif wanted and backend == "tensorflow":
+        sys.modules["tensorflow"].config.experimental.enable_op_determinism()
+    elif wanted and XLA_FLAG not in os.environ.get("XLA_FLAGS", "").split():
+        raise ValueError(f"{VARIABLE} must be set before genmodels is imported, got 1 when JAX "
+                         "already ran: restart Python, in a notebook the kernel, and set it first")
+
+
+if keras.backend.backend() == "jax" and deterministic_mode_is_wanted():
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAG}".strip()
+set_deterministic_mode(deterministic_mode_is_wanted())  # and again in each `train`

@@ -20,6 +20,7 @@ from genmodels.training.history import (
     free_nats_at,
     learning_rate_at,
 )
+from genmodels.training.memory import memory_grows_with
 from genmodels.training.packing import place_together
 from genmodels.training.steps import begin, resumed, steps
 from genmodels.training.torch_parallel import processes_of
@@ -28,7 +29,10 @@ from genmodels.training.torch_tensors import Array, autocast, place, without_aut
 
 __all__ = ["train"]
 
+EXAMPLES = "the number of examples"
 
+
+@memory_grows_with("batch_size")
 def train(model: nn.Module, data: tuple[Array, ...],
           batch_loss: Callable[[Batch], dict[str, torch.Tensor]], settings: Settings, *,
           draw: Draw | None = None, history: History | None = None) -> History:
@@ -51,16 +55,19 @@ def train(model: nn.Module, data: tuple[Array, ...],
     after the step under way.
     Raises TypeError or ValueError naming the argument that is wrong; FloatingPointError naming the
     step if a term is NaN or infinite: the model then has its last good weights, at most 100 steps
-    old.
+    old; MemoryError naming what to lower if the device has too little memory: the model then has
+    the weights of the last step that was complete.
     """
     history = begin(history, model, data, batch_loss, settings, draw)
     optimizer = prepare(model, history, settings)
     get, put = partial(get_state, model, optimizer), partial(set_state, model, optimizer)
     weight = next(model.parameters())
-    data = tuple(place(weight, array) for array in data)
-    check_finite(data, lambda array: torch.isfinite(array).cpu().numpy())
+    with memory_grows_with(EXAMPLES):
+        data = tuple(place(weight, array) for array in data)
+        check_finite(data, lambda array: torch.isfinite(array).cpu().numpy())
     networks = autocast(weight, settings)
-    together = partial(place_together, place=partial(place, weight), reshape=torch.reshape)
+    together = memory_grows_with(EXAMPLES)(  # an epoch's order and noise
+        partial(place_together, place=partial(place, weight), reshape=torch.reshape))
     with (processes_of(model, history, settings, data) as processes,
           resumed(history, settings, get, put, processes),
           without_autocast(weight),  # the user's would reach the gradient, too

@@ -6,8 +6,13 @@ from torch import nn
 
 from genmodels.training.checkpoint import State
 from genmodels.training.checks import check_device, check_optimizer, check_weights
+from genmodels.training.determinism import deterministic_mode_is_wanted
 from genmodels.training.history import History, Settings
-from genmodels.training.torch_tensors import available_devices
+from genmodels.training.torch_tensors import (
+    available_devices,
+    set_deterministic_mode,
+    why_no_gpu,
+)
 
 __all__ = ["get_state", "prepare", "set_state"]
 
@@ -17,8 +22,9 @@ def prepare(model: nn.Module, history: History, settings: Settings) -> torch.opt
 
     Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
     """
+    set_deterministic_mode(deterministic_mode_is_wanted())
     available = available_devices()
-    device = check_device(settings.device, available)
+    device = check_device(settings.device, available, why_no_gpu)
     history._of_run["frozen"] = check_weights({
         name: (weight.dtype, bool(torch.isfinite(weight).all()), weight.requires_grad)
         for name, weight in model.named_parameters()})

@@ -1,14 +1,17 @@
 """Tensors in PyTorch: where they lie, of which type, and what `torch.autocast` does not touch."""
 
+import os
+
 import numpy as np
 import torch
 from torch import nn
 
 from genmodels.training.checks import check_precise, cpu_has_bfloat16, holds_integers
+from genmodels.training.determinism import deterministic_mode_is_wanted
 from genmodels.training.history import Settings
 
 __all__ = ["Array", "autocast", "available_devices", "check_precise_weights", "place",
-           "tensor_like", "without_autocast"]
+           "set_deterministic_mode", "tensor_like", "why_no_gpu", "without_autocast"]
 
 Array = np.ndarray | torch.Tensor
 
@@ -59,3 +62,38 @@ def available_devices() -> list[str]:
     accelerator = torch.accelerator.current_accelerator() if there else None
     numbers = range(torch.accelerator.device_count()) if accelerator else ()
     return ["cpu", *(f"{accelerator.type}:{i}" for i in numbers)]
+
+
+def why_no_gpu() -> str:
+    """What PyTorch says, where it has no GPU."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"PyTorch {torch.__version__} is built without CUDA"
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (f"PyTorch {torch.__version__}, built for CUDA {torch.version.cuda}, finds none" + (
+        "; does nvidia-smi?" if chosen is None else f", and CUDA_VISIBLE_DEVICES is {chosen!r}"))
+
+
+_own_settings: tuple[bool, bool, bool] | None = None  # PyTorch's, while ours replace them
+
+
+def set_deterministic_mode(wanted: bool) -> None:
+    """Switches PyTorch to algorithms that give the same bits in every run, or back to what it had.
+
+    An operation that has none raises RuntimeError, which names it. Where cuBLAS has already
+    computed something, it may need CUBLAS_WORKSPACE_CONFIG=:4096:8 from the start of the process.
+    """
+    global _own_settings
+    if wanted and _own_settings is None:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch asks for it
+        _own_settings = (torch.are_deterministic_algorithms_enabled(),
+                         torch.is_deterministic_algorithms_warn_only_enabled(),
+                         torch.backends.cudnn.benchmark)
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False  # it would choose by the clock
+    elif not wanted and _own_settings is not None:
+        enabled, warn_only, torch.backends.cudnn.benchmark = _own_settings
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        _own_settings = None
+
+
+set_deterministic_mode(deterministic_mode_is_wanted())  # and again in each `train`
