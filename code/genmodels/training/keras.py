@@ -23,6 +23,7 @@ from genmodels.training.history import (
     free_nats_at,
     learning_rate_at,
 )
+from genmodels.training.keras_parallel import divided, replicated
 from genmodels.training.keras_state import get_state, is_lost, prepare, set_state
 from genmodels.training.keras_tensors import (
     Array,
@@ -49,14 +50,20 @@ def train(model: keras.Model, data: tuple[Array, ...],
     in_bfloat16: the layers that compute in bfloat16 if that is the precision. Layers that are not
         `trainable` stay as they are. `batch_loss` is compiled: it is called with tensors whose
         values are not known.
+    Where `keras.distribution.DataParallel` is set on JAX, all its devices train the one model
+    together (see `keras_parallel`), and batch_size is that of all.
     All else, and the errors, are those of `training.torch.train`.
     """
     history = begin(history, model, data, batch_loss, settings, draw)
     device = prepare(model, history, settings)
     of_run = model, history.optimizer
     get, put = functools.partial(get_state, *of_run), functools.partial(set_state, *of_run)
-    place = functools.partial(placed, model)
-    number = functools.cache(lambda value: tensor_of(np.array(value), model.variable_dtype))
+
+    def place(array: Array) -> Tensor:
+        return replicated(placed(model, array))
+
+    number = functools.cache(
+        lambda value: replicated(tensor_of(np.array(value), model.variable_dtype)))
     with (resumed(history, settings, get, put), device, without_autocast(),
           autocast(model, in_bfloat16, settings) as precision):
         data = tuple(place(array) for array in data)
@@ -94,7 +101,9 @@ class Step(keras.Model):
 
     def call(self, batch: tuple, training: bool | None = None) -> dict[str, Tensor]:
         # With the argument, Keras tells the layers within, as dropout, that this is training.
-        return self.batch_loss(Batch(*batch, step=None))
+        data, noise, free_nats = batch
+        return self.batch_loss(Batch(tuple(map(divided, data)), tuple(map(divided, noise)),
+                                     free_nats, step=None))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """What Keras differentiates: "objective", or the mean of "loss"."""
