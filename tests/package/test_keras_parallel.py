@@ -62,7 +62,7 @@ def mlp_vae(model=None, **settings):
 
 def conv_vae():
     model = seeded(vae_keras.ConvVAE, 2, shape=(8, 8), periodic=True)
-    return model, vae_keras.fit(model, GREY, **RUN)
+    return model, vae_keras.fit(model, GREY, **{**RUN, "batch_size": 50})
 
 
 def own_model():
@@ -198,7 +198,7 @@ def tell(model, history):
     """What came out, as arrays."""
     result = {f"weight {i}": np.array(weight.value) for i, weight in enumerate(model.weights)}
     result |= {f"term {name}": np.array(values) for name, values in history.terms.items()}
-    if isinstance(model, vae_keras.VAE):
+    if isinstance(model, vae_keras.MLPVAE):
         result["evaluated"] = np.array(vae_keras.evaluate(model, GREY, batch_size=25))
     return result
 
@@ -291,7 +291,7 @@ def test_what_is_refused(name, told):
 def test_other_backends_have_no_distributions():
     with devices(1).scope(), pytest.raises(ValueError, match=r"^KERAS_BACKEND must be 'jax' where "
                                            rf".* got '{keras.backend.backend()}'"):
-        vae_keras.fit(vae_keras.MLPVAE(3, 8, shape=(8, 8)), GREY, **RUN)
+        mlp_vae(vae_keras.MLPVAE(3, 8, shape=(8, 8)))
 
 
 if __name__ == "__main__":

@@ -29,9 +29,13 @@ class Replicated(keras.distribution.DataParallel):
     def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
-    def rows_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
-        """That of a batch whose rows are divided."""
-        return super().get_data_layout(data_shape)
+    def whole(self, tensor: Tensor) -> Tensor:
+        """The tensor as a whole on every device."""
+        return keras.distribution.distribute_tensor(tensor, self.get_data_layout(tensor.shape))
+
+    def by_rows(self, tensor: Tensor) -> Tensor:
+        """The tensor with its rows divided among the devices, whose number divides theirs."""
+        return keras.distribution.distribute_tensor(tensor, super().get_data_layout(tensor.shape))
 
 
 def distribution_of(model: keras.Model, device: str | None) -> Replicated | None:
@@ -55,15 +59,14 @@ def distribution_of(model: keras.Model, device: str | None) -> Replicated | None
         if device is not None:
             raise ValueError("device must be None where keras.distribution.set_distribution has "
                              f"chosen the devices, got {device!r}")
+    copies = None if distribution is None else Replicated(distribution.device_mesh)
     if backend == "jax":
-        _check_weights_lie_there(model, distribution)
-    return None if distribution is None else Replicated(distribution.device_mesh)
+        _check_weights_lie_there(model, copies)
+    return copies
 
 
-def _check_weights_lie_there(model: keras.Model,
-                             distribution: keras.distribution.DataParallel | None) -> None:
-    chosen = (None if distribution is None else
-              set(distribution.device_mesh.backend_mesh.devices.flat))
+def _check_weights_lie_there(model: keras.Model, distribution: Replicated | None) -> None:
+    chosen = None if distribution is None else distribution.whole(ops.zeros(())).devices()
     for weight in model.weights:
         devices = weight.value.devices()
         if len(devices) > 1 if chosen is None else devices != chosen:
@@ -80,10 +83,7 @@ def _named(devices: set) -> str:
 def replicated(tensor: Tensor) -> Tensor:
     """The tensor, as a whole on every device of the distribution of `train`, if there is one."""
     distribution = keras.distribution.distribution()
-    if not isinstance(distribution, Replicated):
-        return tensor
-    return keras.distribution.distribute_tensor(tensor,
-                                                distribution.get_data_layout(tensor.shape))
+    return distribution.whole(tensor) if isinstance(distribution, Replicated) else tensor
 
 
 def divided(rows: Tensor) -> Tensor:
@@ -97,5 +97,4 @@ def divided(rows: Tensor) -> Tensor:
         return rows
     n = rows.shape[0]
     more = -n % distribution.device_mesh.shape[0]
-    filled = ops.concatenate([rows, *[rows[:1]] * more])  # (a multiple of N, …)
-    return keras.distribution.distribute_tensor(filled, distribution.rows_layout(filled.shape))[:n]
+    return distribution.by_rows(ops.concatenate([rows, *[rows[:1]] * more]))[:n]
