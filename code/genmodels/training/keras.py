@@ -96,14 +96,14 @@ class Step(keras.Model):
         with own_settings(model.variable_dtype) as dtype:
             super().__init__(dtype=dtype)
             self.means = {name: keras.metrics.Mean(name, dtype=dtype) for name in names}
-        self.trained, self.batch_loss = model, batch_loss
-        self.built = True  # the model has its weights
+            self.terms = layers.Lambda(functools.partial(terms_of, batch_loss), autocast=False)
+        self.trained = model
+        self.built = self.terms.built = True  # the model has its weights
 
     def call(self, batch: tuple, training: bool | None = None) -> dict[str, Tensor]:
-        # With the argument, Keras tells the layers within, as dropout, that this is training.
-        data, noise, free_nats = batch
-        return self.batch_loss(Batch(tuple(map(divided, data)), tuple(map(divided, noise)),
-                                     free_nats, step=None))
+        # A layer that is told so tells the layers within, as dropout, that this is training. On JAX
+        # the step is not called as one: Keras calls this function itself.
+        return self.terms(batch, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """What Keras differentiates: "objective", or the mean of "loss"."""
@@ -112,6 +112,13 @@ class Step(keras.Model):
             term = y_pred[name]  # (n, …)
             mean.update_state(ops.sum(term, axis=tuple(range(1, len(term.shape)))))
         return y_pred["objective"] if "objective" in y_pred else average(y_pred["loss"])
+
+
+def terms_of(batch_loss: Callable[[Batch], dict[str, Tensor]], parts: tuple) -> dict[str, Tensor]:
+    """The terms of a batch (data, noise, free_nats), which several devices may share."""
+    data, noise, free_nats = parts
+    return batch_loss(Batch(tuple(map(divided, data)), tuple(map(divided, noise)), free_nats,
+                            step=None))
 
 
 def compiled(history: History, batch_loss: Callable, precision: str, batch: Batch) -> Step:
