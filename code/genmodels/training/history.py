@@ -36,7 +36,8 @@ class Settings:
     precision: "float32" or "bfloat16", in which the networks multiply matrices while all else stays
         as it is; None for bfloat16 where the recipe is "warm-up", the model float32 and the
         processor has it (in Keras on TensorFlow's CPU alone).
-    device: None for a GPU if there is one, else the CPU; or a name such as "cpu", "cuda:0".
+    device: None for a GPU if there is one, else the CPU, or in Keras for the devices of the
+        distribution that is set; or a name such as "cpu", "cuda:0".
     checkpoint: a folder for the weights, the optimiser and the history, written anew every 100
         steps and at the end. If it holds the checkpoint of this run, the run goes on from there.
 

@@ -23,6 +23,7 @@ from genmodels.training.history import (
     free_nats_at,
     learning_rate_at,
 )
+from genmodels.training.keras_parallel import divided, replicated
 from genmodels.training.keras_state import get_state, is_lost, prepare, set_state
 from genmodels.training.keras_tensors import (
     Array,
@@ -53,14 +54,20 @@ def train(model: keras.Model, data: tuple[Array, ...],
     in_bfloat16: the layers that compute in bfloat16 if that is the precision. Layers that are not
         `trainable` stay as they are. `batch_loss` is compiled: it is called with tensors whose
         values are not known.
+    Where `keras.distribution.DataParallel` is set on JAX, all its devices train the one model
+    together (see `keras_parallel`), and batch_size is that of all.
     All else, and the errors, are those of `training.torch.train`.
     """
     history = begin(history, model, data, batch_loss, settings, draw)
     device = prepare(model, history, settings)
     of_run = model, history.optimizer
     get, put = functools.partial(get_state, *of_run), functools.partial(set_state, *of_run)
-    place = functools.partial(placed, model)
-    number = functools.cache(lambda value: tensor_of(np.array(value), model.variable_dtype))
+
+    def place(array: Array) -> Tensor:
+        return replicated(placed(model, array))
+
+    number = functools.cache(
+        lambda value: replicated(tensor_of(np.array(value), model.variable_dtype)))
     with (resumed(history, settings, get, put), device, without_autocast(),
           autocast(model, in_bfloat16, settings) as precision):
         with memory_grows_with(EXAMPLES):
@@ -95,12 +102,14 @@ class Step(keras.Model):
         with own_settings(model.variable_dtype) as dtype:
             super().__init__(dtype=dtype)
             self.means = {name: keras.metrics.Mean(name, dtype=dtype) for name in names}
-        self.trained, self.batch_loss = model, batch_loss
-        self.built = True  # the model has its weights
+            self.terms = layers.Lambda(functools.partial(terms_of, batch_loss), autocast=False)
+        self.trained = model
+        self.built = self.terms.built = True  # the model has its weights
 
     def call(self, batch: tuple, training: bool | None = None) -> dict[str, Tensor]:
-        # With the argument, Keras tells the layers within, as dropout, that this is training.
-        return self.batch_loss(Batch(*batch, step=None))
+        # A layer that is told so tells the layers within, as dropout, that this is training. On JAX
+        # the step is not called as one: Keras calls this function itself.
+        return self.terms(batch, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """What Keras differentiates: "objective", or the mean of "loss"."""
@@ -109,6 +118,13 @@ class Step(keras.Model):
             term = y_pred[name]  # (n, …)
             mean.update_state(ops.sum(term, axis=tuple(range(1, len(term.shape)))))
         return y_pred["objective"] if "objective" in y_pred else average(y_pred["loss"])
+
+
+def terms_of(batch_loss: Callable[[Batch], dict[str, Tensor]], parts: tuple) -> dict[str, Tensor]:
+    """The terms of a batch (data, noise, free_nats), which several devices may share."""
+    data, noise, free_nats = parts
+    return batch_loss(Batch(tuple(map(divided, data)), tuple(map(divided, noise)), free_nats,
+                            step=None))
 
 
 def compiled(history: History, batch_loss: Callable, precision: str, batch: Batch) -> Step:

@@ -12,6 +12,7 @@ from genmodels.training.checkpoint import State
 from genmodels.training.checks import check_device, check_optimizer, check_weights
 from genmodels.training.determinism import deterministic_mode_is_wanted
 from genmodels.training.history import History, Settings
+from genmodels.training.keras_parallel import distribution_of
 from genmodels.training.keras_tensors import (
     Tensor,
     available_devices,
@@ -27,13 +28,15 @@ __all__ = ["get_state", "is_lost", "prepare", "set_state", "stateless_apply"]
 
 def prepare(model: keras.Model, history: History,
             settings: Settings) -> contextlib.AbstractContextManager:
-    """Makes the history's optimiser if there is none; returns the context of the device.
+    """Makes the history's optimiser if there is none; returns the context of the device, or of
+    several devices.
 
-    Raises TypeError or ValueError if the device, the model's weights or the optimiser will not do.
+    Raises TypeError or ValueError if these, the model's weights or the optimiser will not do.
     """
     check_backend()
     set_deterministic_mode(deterministic_mode_is_wanted())
     device = check_device(settings.device, available_devices(), why_no_gpu)
+    distribution = distribution_of(model, device)
     check_precise_layers(model)
     history._of_run["frozen"] = check_weights({
         weight.path: (weight.dtype, bool(ops.all(ops.isfinite(weight.value))), weight.trainable)
@@ -50,6 +53,8 @@ def prepare(model: keras.Model, history: History,
     if keras.backend.backend() == "jax":
         history.optimizer.stateless_apply = functools.partial(stateless_apply, model,
                                                               history.optimizer)
+    if distribution is not None:
+        return distribution.scope()
     return keras.device(device) if device is not None else contextlib.nullcontext()
 
 

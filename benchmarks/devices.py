@@ -1,0 +1,92 @@
+"""Time one training in Keras on JAX on 1, 2 and 4 devices, and compare the histories.
+
+    python benchmarks/devices.py [--num-examples 6400] [--num-epochs 3] [--repeats 3]
+
+Each run is a process of its own; the numbers of devices take turns. The devices are the GPUs that
+JAX sees, else as many parts of the CPU. The seconds of training are those of the history, the
+compilation of the step among them; after a first call of one epoch, which compiles, come the epochs
+that are timed apart. The difference is the largest of any term in any epoch from that on one
+device, relative to the latter. Prints a table in Markdown.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+from processes import largest_difference
+
+from genmodels.validate import check_positive_int
+
+
+def train(num_devices: int, dtype: str, num_examples: int, num_epochs: int) -> None:
+    """What the process of a run does: prints the seconds of both calls, the terms and versions."""
+    import jax
+    import keras
+
+    from genmodels.datasets import load_mnist
+    from genmodels.models.vae_keras import ConvVAE, fit
+
+    devices = keras.distribution.list_devices()
+    if len(devices) < num_devices:
+        sys.exit(f"number of devices must be at most {len(devices)}, got {num_devices}")
+    if num_devices > 1:
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=devices[:num_devices]))
+    keras.utils.set_random_seed(0)
+    images = load_mnist().train_images[:num_examples] / 255
+    model = ConvVAE(dtype=dtype)
+    history = fit(model, images, num_epochs=1, progress=False)
+    first = history.seconds
+    history = fit(model, images, num_epochs=num_epochs, history=history, progress=False)
+    print(json.dumps({"first": first, "seconds": history.seconds - first, "terms": history.terms,
+                      "of": f"Keras {keras.version()}, JAX {jax.__version__}, "
+                            f"{jax.devices()[0].device_kind}"}))
+
+
+def run(num_devices: int, dtype: str, arguments: argparse.Namespace) -> dict:
+    """What `train` prints, in a process where the CPU is divided into so many devices."""
+    command = [sys.executable, __file__, f"--on={num_devices}", f"--dtype={dtype}",
+               f"--num-examples={arguments.num_examples}", f"--num-epochs={arguments.num_epochs}"]
+    flags = ["--xla_cpu_multi_thread_eigen=false",  # a thread for each device
+             f"--xla_force_host_platform_device_count={num_devices}"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {
+        "KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1", "XLA_FLAGS": " ".join(flags)})
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--num-examples", type=int, default=6400)
+    parser.add_argument("--num-epochs", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--on", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.on:
+        train(arguments.on, arguments.dtype, arguments.num_examples, arguments.num_epochs)
+        return
+    repeats = check_positive_int(arguments.repeats, "repeats")
+    print(f"ConvVAE, {arguments.num_examples:,} digits, batches of 128, {os.cpu_count()} cores; "
+          f"medians of {repeats} runs\n")
+    print("| precision | devices | first epoch, s | the next "
+          f"{arguments.num_epochs}, s | largest difference |")
+    print("| --- | --- | --- | --- | --- |")
+    counts = (1, 2, 4)
+    for dtype in ("float32", "float64"):
+        runs = {n: [] for n in counts}
+        for _ in range(repeats):
+            for n in counts:
+                runs[n].append(run(n, dtype, arguments))
+        for n in counts:
+            difference = largest_difference(runs[n][0]["terms"], runs[1][0]["terms"])
+            print(f"| {dtype} | {n} | {statistics.median(each['first'] for each in runs[n]):.2f} | "
+                  f"{statistics.median(each['seconds'] for each in runs[n]):.2f} | "
+                  f"{difference:.1e} |", flush=True)
+    print(f"\n{runs[1][0]['of']}")
+
+
+if __name__ == "__main__":
+    main()
