@@ -172,17 +172,19 @@ class Job:
 
 @contextlib.contextmanager
 def made_root(folder: Path):
-    """What a job sees of the repository: the scripts, and a Python. A test that fails ends its job."""
+    """What a job sees of the repository: the scripts, and a Python. No job outlives the test."""
     shutil.copytree(SCRIPTS, folder / "scripts" / "slurm")
     (folder / "bin").mkdir()
     for name, text in STAND_INS.items():
         program(folder / "bin" / name, text)
     program(folder / "worker", WORKER)
     python(folder, f'exec {sys.executable} "$@"')
-    yield folder
-    for step in folder.glob("spool/STEP-*"):
-        for task in step.read_text().split():
-            os.kill(int(task), signal.SIGTERM)
+    try:
+        yield folder
+    finally:
+        for step in folder.glob("spool/STEP-*"):
+            for task in step.read_text().split():
+                os.kill(int(task), signal.SIGTERM)
 
 
 @pytest.fixture
