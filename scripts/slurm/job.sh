@@ -51,7 +51,7 @@ train() {
     fi
     if [ $status = 0 ] || [ -z "$time_is_up" ]; then return $status; fi
     if [ "$(steps_in "$folder")" = "$steps_before" ]; then
-        echo "The time was up before the first step: not queued again, --time must be longer." >&2
+        echo "No step was made before the time was up: not queued again, --time must be longer." >&2
         return $status
     fi
     echo "The time is up, after step $(steps_in "$folder"): queued again."

@@ -304,7 +304,7 @@ def test_several_nodes_survive_a_dead_process_and_the_end_of_their_time(root):
     job.until(folder, 200)
     job.time_is_up()
     output = job.end()
-    assert "(exitcode: -9)" in output or "exitcode: -9" in output
+    assert "failed (exitcode: -9)" in output
     again = job.started()[2:]
     assert sorted(rest[:3] for _, *rest in again) == [[0, 2, 0], [1, 2, 1]]
     assert 200 <= history_in(folder)["num_steps"] < 300
@@ -322,14 +322,41 @@ def test_a_run_that_fails_is_not_queued_again(root):
     assert not job.requeued.exists()
 
 
-def test_a_job_too_short_for_a_step_is_not_queued_for_ever(root):
-    python(root, 'trap "exit 1" INT; touch spool/ready; while true; do sleep 0.01; done')
-    job = Job(root, "one_gpu.sh", *RUN)
+# Stands for torchrun: it has a checkpoint of so many steps, and waits for the end of its time.
+TRAINS = """
+while [ "$1" != --checkpoint ]; do shift; done
+mkdir -p "$2"
+echo '{{
+ "terms": {{"num_steps": 7}},
+ "num_steps": {steps},
+ "seconds": 1.5
+}}' > "$2/checkpoint.json"
+trap "exit 1" INT
+touch spool/ready
+while true; do sleep 0.01; done
+"""
+
+
+def until_its_time_is_up(job: Job, status: int) -> str:
     job.start()
-    while not (root / "spool" / "ready").exists():
+    ready = job.spool / "ready"
+    while not ready.exists():
         time.sleep(0.01)
+    ready.unlink()
     job.time_is_up()
-    assert "before the first step: not queued again" in job.end(status=1)
+    return job.end(status)
+
+
+@pytest.mark.parametrize("task", [None, 3])
+def test_a_job_is_queued_as_long_as_it_makes_steps(task, root):
+    """Of an array, only the one job: the stand-ins compare its name."""
+    job = Job(root, "one_gpu.sh" if task is None else "seeds.sh", *RUN, task=task)
+    for steps in (5, 1200):
+        python(root, TRAINS.format(steps=steps))
+        assert f"after step {steps}: queued again" in until_its_time_is_up(job, status=0)
+        assert job.requeued.read_text() == f"{job.name}\n"
+        job.requeued.unlink()
+    assert "No step was made before the time was up: not queued again" in until_its_time_is_up(job, status=1)
     assert not job.requeued.exists()
 
 
