@@ -65,9 +65,9 @@ def run_chains(simulate: Callable[[np.random.Generator], T], num_chains: int, se
             ``if __name__ == "__main__":``.
 
     Raises:
-        RuntimeError: a chain raised an error, named with the chain's number; no further chains are
-            begun. Or a process ended before its chain did: it was killed, perhaps since memory ran
-            out, or could not import ``simulate``.
+        RuntimeError: a chain raised an error, named with the chain's number; no other is begun, and
+            those under way go on to their ends unheard. Or a process ended before its chain did: it
+            was killed, perhaps since memory ran out, or could not import ``simulate``.
         TypeError, ValueError: for other arguments, and for a function or a result that cannot be
             sent to another process.
     """
@@ -81,25 +81,24 @@ def run_chains(simulate: Callable[[np.random.Generator], T], num_chains: int, se
         return [_run_chain(simulate, number, stream) for number, stream in streams]
     _check_sendable(simulate)
     # "spawn": a fork would copy locks that threads of this process hold
-    with ProcessPoolExecutor(num_processes, get_context("spawn")) as pool:
-        futures = [pool.submit(_send_chain, simulate, *each) for each in streams]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                if future.done():
-                    future.result()  # or the error of the first chain that has one
-            return [pickle.loads(future.result()) for future in futures]
-        except BrokenProcessPool as error:
-            ended = [future.done() and future.exception() is None for future in futures]
-            without = ", ".join(str(number) for number, each in enumerate(ended) if not each)
-            raise RuntimeError(
-                f"num_processes must live until all chains have ended, got one of {num_processes} "
-                f"that ended before, with no result of the chains {without}: it was killed, or "
-                "memory ran out (fewer num_processes need less), or it could not import the "
-                "program (one that starts processes begins below `if __name__ == "
-                '"__main__":`)') from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(num_processes, get_context("spawn"))
+    futures = [pool.submit(_send_chain, simulate, *each) for each in streams]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            if future.done():
+                future.result()  # or the error of the first chain that has one
+        return [pickle.loads(future.result()) for future in futures]
+    except BrokenProcessPool as error:
+        ended = [future.done() and future.exception() is None for future in futures]
+        without = ", ".join(str(number) for number, each in enumerate(ended) if not each)
+        raise RuntimeError(
+            f"num_processes must live until all chains have ended, got one of {num_processes} "
+            f"that ended before, with no result of the chains {without}: it was killed, or memory "
+            "ran out (fewer num_processes need less), or it could not import the program (one "
+            'that starts processes begins below `if __name__ == "__main__":`)') from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a chain under way may take hours
 
 
 def _run_chain(simulate: Callable[[np.random.Generator], T], number: int,

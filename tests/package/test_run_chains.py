@@ -3,6 +3,7 @@
 What a process is sent stands at the level of this module, which the process imports.
 """
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -145,6 +146,8 @@ def test_after_an_error_no_chain_is_begun(tmp_path):
     with pytest.raises(RuntimeError, match="in chain 0"):
         run_chains(partial(marks, folder=tmp_path, first=first_of(0, 0)), 40, seed=0,
                    num_processes=2)
+    while multiprocessing.active_children():
+        time.sleep(0.01)
     assert len(list(tmp_path.iterdir())) < 20  # those that were under way, or next in the queue
 
 

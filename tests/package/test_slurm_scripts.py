@@ -143,8 +143,10 @@ class Job:
 
     def until(self, folder: Path, step: int) -> None:
         """Waits for the checkpoint of a step."""
+        latest = time.monotonic() + 200
         while not (folder / f"weights-{step}.safetensors").exists():
             assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < latest, f"no checkpoint of step {step} in 200 s"
             time.sleep(0.01)
 
     def time_is_up(self) -> None:
@@ -314,27 +316,31 @@ def test_several_nodes_survive_a_dead_process_and_the_end_of_their_time(root):
 # Faults -----------------------------------------------------------------------------------------
 
 
+# Stands for torchrun: it leaves a checkpoint of some steps.
+MAKES_STEPS = """
+while [ "$1" != --checkpoint ]; do shift; done
+mkdir -p "$2"
+echo '{
+ "terms": {"num_steps": 7},
+ "num_steps": STEPS,
+ "seconds": 1.5
+}' > "$2/checkpoint.json"
+"""
+# And then it waits for the end of its time.
+WAITS = """
+trap "exit 1" INT
+touch spool/ready
+for ((n = 0; n < 3000; n++)); do sleep 0.01; done
+"""
+
+
 def test_a_run_that_fails_is_not_queued_again(root):
-    python(root, "exit 3")
+    python(root, MAKES_STEPS.replace("STEPS", "5") + "exit 3")
     job = Job(root, "one_gpu.sh", *RUN)
     job.start()
     job.end(status=3)
+    assert history_in(root / "runs" / f"one-gpu-{job.number}")["num_steps"] == 5
     assert not job.requeued.exists()
-
-
-# Stands for torchrun: it has a checkpoint of so many steps, and waits for the end of its time.
-TRAINS = """
-while [ "$1" != --checkpoint ]; do shift; done
-mkdir -p "$2"
-echo '{{
- "terms": {{"num_steps": 7}},
- "num_steps": {steps},
- "seconds": 1.5
-}}' > "$2/checkpoint.json"
-trap "exit 1" INT
-touch spool/ready
-while true; do sleep 0.01; done
-"""
 
 
 def until_its_time_is_up(job: Job, status: int) -> str:
@@ -352,7 +358,7 @@ def test_a_job_is_queued_as_long_as_it_makes_steps(task, root):
     """Of an array, only the one job: the stand-ins compare its name."""
     job = Job(root, "one_gpu.sh" if task is None else "seeds.sh", *RUN, task=task)
     for steps in (5, 1200):
-        python(root, TRAINS.format(steps=steps))
+        python(root, MAKES_STEPS.replace("STEPS", str(steps)) + WAITS)
         assert f"after step {steps}: queued again" in until_its_time_is_up(job, status=0)
         assert job.requeued.read_text() == f"{job.name}\n"
         job.requeued.unlink()
