@@ -147,7 +147,7 @@ def compare_steps(repeats: int) -> list[str]:
         for _ in range(repeats):
             for case, (n, batch_size) in cases.items():
                 printed = torchrun(n, __file__, "--steps-of", name, str(batch_size))
-                found[case].append(json.loads(printed))
+                found[case].append(json.loads(printed.splitlines()[-1]))  # after the data's line
         whole, half, two = (statistics.median(each["step"] for each in found[case])
                             for case in cases)
         gradient, one, large = (statistics.median(each[what] for each in found["two"])
