@@ -33,7 +33,8 @@ train() {
     shift
     steps_before=$(steps_in "$folder")
     # Two minutes before the time is up Slurm sends USR1 to this shell (#SBATCH --signal). Every
-    # torchrun is then sent what Ctrl-C sends: all processes stop after the same step.
+    # torchrun is then sent what Ctrl-C sends: all processes stop after the same step. (Where Slurm
+    # signals their children too, these stop at once; the last 100 steps may be lost.)
     time_is_up=
     trap 'time_is_up=yes; scancel --signal=INT "$job.0"' USR1
     # One torchrun on each node; the processes that it starts meet at the first one.
