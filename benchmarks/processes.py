@@ -209,6 +209,7 @@ def main() -> None:
         return
     repeats = check_positive_int(asked.repeats, "repeats")
     length = [f"--num-examples={asked.num_examples}", f"--num-epochs={asked.num_epochs}"]
+    load = os.getloadavg()[0]
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}"
                          for package in ("torch", "numpy", "numba"))
     lines = [
@@ -216,7 +217,8 @@ def main() -> None:
         f"`python benchmarks/processes.py {' '.join(length)} --repeats={repeats}`, "
         f"{datetime.date.today()}, Python {platform.python_version()}, {versions}, "
         f"{platform.machine()}, {os.cpu_count()} cores, one thread in each process, gloo; medians "
-        f"of {repeats} runs. The program says how each figure is measured.", "",
+        f"of {repeats} runs; load of the machine by other programs, at the beginning: {load:.1f}. "
+        "The program says how each figure is measured.", "",
         "## Runs", "",
         f"MLPVAE, {asked.num_epochs} epochs of {asked.num_examples:,} digits, batches of "
         f"{BATCH_SIZE}.", "", *compare_runs(length, repeats), "",
