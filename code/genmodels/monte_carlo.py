@@ -7,27 +7,131 @@ proposal q:
     log w = log p̃(x) − log q(x),    ⟨O⟩_p = ⟨w O⟩_q / ⟨w⟩_q,    log Z = log ⟨w⟩_q
 
 where p = p̃/Z: identity P6. Written here because emcee's `integrated_time` has no error of τ, and
-pyerrors brings pandas, lxml and iminuit with it.
+pyerrors brings pandas, lxml and iminuit with it. `run_chains` draws independent chains, in one
+process or in several.
 """
 
+import copy
 import math
+import pickle
+import sys
 from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp, stdtr
 
-from genmodels.validate import Array, check_generator, check_positive_int, finite_array
+from genmodels.validate import (
+    Array,
+    check_generator,
+    check_positive_int,
+    check_seed,
+    finite_array,
+)
 
 __all__ = ["autocorrelation_time", "check_thermalised", "effective_sample_size",
            "independence_metropolis", "jackknife", "log_mean_weight", "mean_and_error",
-           "weight_tail"]
+           "run_chains", "weight_tail"]
+
+T = TypeVar("T")
 
 WINDOW = 6  # autocorrelation times; of an exponential decay a share of e⁻⁶ lies beyond
 MIN_WINDOWS = 20  # a chain that is shorter gives an error of τ above 40 %
 MIN_EFFECTIVE_SIZE = 10
 MIN_CHAINS = 8  # of one start
 FALSE_ALARM = 1e-6  # the share of comparisons of chains in equilibrium that are refused
+
+
+def run_chains(simulate: Callable[[np.random.Generator], T], num_chains: int, seed: int, *,
+               num_processes: int = 1) -> list[T]:
+    """Return what a simulation gives for each of several chains, in their order.
+
+    Each chain has a generator of its own, and a copy of ``simulate``. Chain k draws from child k of
+    `numpy.random.SeedSequence(seed)`: another stream than every other chain, and the same one for
+    any number of chains and processes. So are the results, bit for bit on one machine.
+
+    Args:
+        simulate: a function of a generator, such as ``partial(ising.chain, 32, 2.27, 1000)``. For
+            several processes, it and what it returns must be such that pickle can send them: a
+            function of a module, not one that a notebook defines.
+        num_chains: one or more.
+        seed: an integer, 0 or more.
+        num_processes: 1 for this process. More are started anew, with a second each to import
+            what ``simulate`` needs; a program that asks for them begins below
+            ``if __name__ == "__main__":``.
+
+    Raises:
+        RuntimeError: a chain raised an error, named with the chain's number; no other is begun, and
+            those under way go on to their ends unheard. Or a process ended before its chain did: it
+            was killed, perhaps since memory ran out, or could not import ``simulate``.
+        TypeError, ValueError: for other arguments, and for a function or a result that cannot be
+            sent to another process.
+    """
+    if not callable(simulate):
+        raise TypeError(f"simulate must be a function, got {type(simulate).__name__}")
+    num_chains = check_positive_int(num_chains, "num_chains")
+    check_seed(seed)
+    num_processes = min(check_positive_int(num_processes, "num_processes"), num_chains)
+    streams = enumerate(np.random.SeedSequence(int(seed)).spawn(num_chains))
+    if num_processes == 1:
+        return [_run_chain(simulate, number, stream) for number, stream in streams]
+    _check_sendable(simulate)
+    # "spawn": a fork would copy locks that threads of this process hold
+    pool = ProcessPoolExecutor(num_processes, get_context("spawn"))
+    futures = [pool.submit(_send_chain, simulate, *each) for each in streams]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            if future.done():
+                future.result()  # or the error of the first chain that has one
+        return [pickle.loads(future.result()) for future in futures]
+    except BrokenProcessPool as error:
+        ended = [future.done() and future.exception() is None for future in futures]
+        without = ", ".join(str(number) for number, each in enumerate(ended) if not each)
+        raise RuntimeError(
+            f"num_processes must live until all chains have ended, got one of {num_processes} "
+            f"that ended before, with no result of the chains {without}: it was killed, or memory "
+            "ran out (fewer num_processes need less), or it could not import the program (one "
+            'that starts processes begins below `if __name__ == "__main__":`)') from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a chain under way may take hours
+
+
+def _run_chain(simulate: Callable[[np.random.Generator], T], number: int,
+               stream: np.random.SeedSequence) -> T:
+    """Return what a copy of the function gives, or raise its error with the chain's number."""
+    try:
+        return copy.deepcopy(simulate)(np.random.default_rng(stream))
+    except Exception as error:
+        raise RuntimeError(f"simulate must run without an error, got {type(error).__name__} in "
+                           f"chain {number}: {error}") from error
+
+
+def _send_chain(simulate: Callable[[np.random.Generator], Any], number: int,
+                stream: np.random.SeedSequence) -> bytes:
+    """As `_run_chain`, for another process; the result as pickle writes it."""
+    result = _run_chain(simulate, number, stream)
+    try:
+        return pickle.dumps(result)
+    except Exception as error:
+        raise TypeError("simulate must return what pickle can send to another process, got a "
+                        f"{type(result).__name__} from chain {number}: {error}") from error
+
+
+def _check_sendable(simulate: Callable) -> None:
+    """Raise TypeError unless a process that is started anew can be given the function."""
+    rule = "simulate must be one that pickle can send to another process, such as a function of a"
+    try:
+        sent = pickle.dumps(simulate)
+    except Exception as error:
+        raise TypeError(f"{rule} module, got {simulate!r}: {error}") from error
+    if b"__main__" in sent and not hasattr(sys.modules["__main__"], "__file__"):
+        raise TypeError(f"{rule} module that it can import, got {simulate!r}, which a notebook or "
+                        "a prompt defines")
 
 
 def autocorrelation_time(chain: ArrayLike) -> tuple[float, float]:
