@@ -100,3 +100,9 @@ def test_the_page_has_what_the_program_prints(scaling, models):
     page = PAGE.read_text(encoding="utf-8")
     for table in (scaling.costs(models, cluster), scaling.efficiencies(models, cluster)):
         assert "\n".join(table) in page
+
+
+def test_the_page_quotes_what_was_measured():
+    found = (ROOT / "benchmarks" / "results" / "processes.md").read_text(encoding="utf-8")
+    table = found[found.index("| model | whole batch"):].split("\n\n")[0]
+    assert len(table.splitlines()) == 4 and table in PAGE.read_text(encoding="utf-8")
