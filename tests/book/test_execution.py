@@ -54,10 +54,10 @@ def printed(path: Path, cache: Path) -> str:
     return "".join(each.text for each in found.cells[0].outputs)
 
 
-@pytest.mark.parametrize(("cores", "at_once", "threads"), [
+@pytest.mark.parametrize(("cores", "at_once", "each"), [
     (1, 1, "1"), (2, 2, "1"), (4, 4, "1"), (6, 4, "1"), (16, 4, "4")])
-def test_each_chapter_gets_its_share_of_the_cores(cores, at_once, threads):
-    assert execution.shared(cores) == (at_once, dict.fromkeys(execution.THREADS, threads))
+def test_each_chapter_gets_its_share_of_the_cores(cores, at_once, each):
+    assert execution.shared(cores) == (at_once, dict.fromkeys(execution.THREADS, each))
 
 
 def test_a_number_of_threads_that_is_set_is_kept(monkeypatch):
