@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "chapters" / "appendix" / "gpu.md"
+PAGE = ROOT / "chapters" / "appendix" / "devices.md"
 
 
 @pytest.fixture(scope="module")
