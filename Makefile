@@ -22,8 +22,8 @@ export GENMODELS_DATA
 endif
 
 .NOTPARALLEL:
-.PHONY: help book pdf test check quick-book test-tensorflow test-torch lab student weights \
-        bench lint clean
+.PHONY: help book pdf test check quick-book test-tensorflow test-torch lab student drift \
+        weights bench lint clean
 
 help:
 	@echo "make book        build the book; the last line says where to open it"
@@ -32,6 +32,7 @@ help:
 	@echo "make check CHAPTER=elbo    run one chapter: its notebook, its exercises and its page"
 	@echo "make lab         open the chapters in JupyterLab"
 	@echo "make student     write the chapters without solutions to _build/student, and a zip of them"
+	@echo "make drift LAST=FOLDER    list the printed figures that moved since another _build/executed"
 	@echo "make weights     train the weights in code/genmodels/models/weights (full digits)"
 	@echo "make bench       time training and the lecture's programs (full digits)"
 	@echo "make lint        check the style of the code, and the types of its mathematics"
@@ -75,6 +76,11 @@ lab: $(INSTALLED)
 
 student: $(INSTALLED)
 	@$(BIN)/python book/student.py
+
+# Which printed figures have moved: the executed notebooks of the last release against the last build.
+drift: $(INSTALLED)
+	@$(BIN)/python book/drift.py $(or $(LAST),$(error make drift LAST=folder of executed notebooks)) \
+	    _build/executed
 
 weights: $(INSTALLED)
 	$(BIN)/python scripts/make_weights.py

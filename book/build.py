@@ -6,7 +6,8 @@ fingerprint of these (`dependencies.py`) is kept for each stored output, and whe
 the stored output is thrown away before Jupyter Book looks for it.
 
 Jupyter Book works in `_build/work`. `_build/html` is a link to a copy of what the last successful
-build has made: another build changes the link in one step, or not at all.
+build has made: another build changes the link in one step, or not at all. `_build/executed` has the
+notebooks with what they printed, for `drift.py`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import JupyterCacheAbstract
 
@@ -159,6 +161,23 @@ def publish(made: Path, place: Path) -> None:
             shutil.rmtree(copy)
 
 
+def keep_executed(cache: JupyterCacheAbstract, folder: Path) -> None:
+    """Write each chapter with what its stored outputs say, without figures: see `drift.py`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for chapter in notebooks.in_order():
+        try:
+            _, notebook = cache.merge_match_into_notebook(notebooks.read(chapter))
+        except KeyError:  # not executed
+            continue
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [each for each in cell.outputs
+                                if "image/png" not in each.get("data", {})]
+        path = folder / chapter.relative_to(notebooks.CHAPTERS)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, path)
+
+
 def build(output: Path) -> int:
     """Build the book into `output/_build/html` and return the exit status of Jupyter Book."""
     folder = output / "_build"
@@ -187,6 +206,7 @@ def build(output: Path) -> int:
                str(work.parent), str(ROOT)]
     status = subprocess.run(command, check=False, env=environment(folder)).returncode
     if status == 0:
+        keep_executed(get_cache(work / ".jupyter_cache"), folder / "executed")
         publish(work / "html", folder / "html")
         replace(complete, sources)
     return status
