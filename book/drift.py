@@ -203,8 +203,8 @@ def main(arguments: list[str] | None = None) -> int:
     for each in found:
         print(each)
     beyond = sum(each.size is not None for each in found)
-    print(f"{beyond} figures moved by more than {given.limit:g} standard errors; "
-          f"{len(found) - beyond} other differences")
+    print(f"figures that moved by more than {given.limit:g} standard errors: {beyond}; "
+          f"other differences: {len(found) - beyond}")
     return int(bool(found))
 
 

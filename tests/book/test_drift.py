@@ -126,11 +126,11 @@ def test_the_command_says_how_many_and_returns_1_if_any(tmp_path, capsys):
     old = written(tmp_path / "old", elbo={"a": "1.0 ± 0.1\nn = 3"})
     new = written(tmp_path / "new", elbo={"a": "2.0 ± 0.1\nn = 4"})
     assert drift.main([str(old), str(old)]) == 0
-    assert "0 figures moved by more than 3 standard errors" in capsys.readouterr().out
+    assert "more than 3 standard errors: 0; other differences: 0" in capsys.readouterr().out
     assert drift.main([str(old), str(new)]) == 1
-    assert "1 figures moved by more than 3 standard errors; 1 other" in capsys.readouterr().out
+    assert "more than 3 standard errors: 1; other differences: 1" in capsys.readouterr().out
     assert drift.main([str(old), str(new), "--limit", "9"]) == 1  # an integer has moved, too
-    assert "0 figures moved by more than 9" in capsys.readouterr().out
+    assert "more than 9 standard errors: 0; other differences: 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [{}, {"elbo": {"a": ""}}])
