@@ -1,12 +1,12 @@
-"""In what a chapter was executed, recorded by its kernel: versions, threads, and the commit.
+"""Record in which environment a chapter is executed: versions, threads, and the commit.
 
-Stored outputs may be older than the build that shows them, so what made them is recorded when they
-are made. A kernel of the build loads this file at its start (`checks.write_startup`). After each
-cell it writes the record anew, beside those of the checks and under the key of that cell; a page
-reads the one of its last cell (`extensions/environment_line.py`), so a chapter that has failed has
-none. The outputs of the cells know nothing of it.
+Stored outputs may be older than the build that shows them, so their environment is recorded when
+they are made. A kernel of the build loads this file at its start (`checks.write_startup`). After
+each cell it writes the record anew, beside those of the checks and under the key of that cell. A
+page reads the record of its last cell (`extensions/environment_line.py`), so that a chapter that
+has failed has none. Nothing of this shows in the outputs of the cells.
 
-This file is executed in the kernel of a chapter: it imports nothing else of the book.
+This file is executed in the kernel of a chapter, and so imports nothing else of the book.
 """
 
 import json
@@ -43,14 +43,14 @@ def backend() -> str | None:
 
 
 def cores() -> int:
-    """Return how many cores this process may use: of the machine's, where it cannot be said."""
+    """Return how many cores this process may use; all cores where the system does not say."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def threads() -> dict[str, int]:
-    """Return with how many threads NumPy and each imported framework compute one operation."""
+    """Return how many threads compute one operation, in NumPy and in each imported framework."""
     def asked(*variables: str) -> int:
         values = [os.environ.get(name, "") for name in variables]
         return next((int(value) for value in values if value.isdecimal() and int(value)), cores())
@@ -65,7 +65,7 @@ def threads() -> dict[str, int]:
 
 
 def commit(folder: Path = ROOT) -> str | None:
-    """Return the commit of a repository, with `+` if files differ from it, None if it is none."""
+    """Return the commit of a folder, with `+` if files differ from it, None if it has none."""
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(folder), *arguments], check=True, text=True,
                               capture_output=True).stdout.strip()
@@ -79,7 +79,7 @@ def commit(folder: Path = ROOT) -> str | None:
 
 
 def record(of: str | None) -> dict[str, Any]:
-    """Return the environment of this process; `of` is the commit at its start."""
+    """Return the environment of this process; `of` is the commit at the start of the process."""
     return {"versions": versions(), "backend": backend(), "threads": threads(), "cores": cores(),
             "commit": of}
 

@@ -2,10 +2,11 @@
 
     python book/install_cell.py
 
-It stands below the title in every notebook of `chapters/`: a student has it who opens one of the
-repository's in Colab, and who uploads a download. It is made from the address of the repository,
-`url` and `branch` in `repository` of `_config.yml`. While there is no address, no notebook has the
-cell. The command writes it into all notebooks, or removes it; the pages do not show it.
+It stands below the title in every notebook of `chapters/`, so that a student has it who opens a
+notebook of the repository in Colab, or uploads one that was downloaded from its page. The address
+is that of the repository, `url` and `branch` in `repository` of `_config.yml`; while there is none,
+no notebook has the cell. The command writes it into all notebooks, or removes it. The pages do not
+show it.
 """
 
 import json
@@ -23,11 +24,12 @@ __all__ = ["BRANCH", "EXTRAS", "ID", "cell_of", "extras", "repository", "update"
 ID = "install-genmodels"
 BRANCH = "main"  # unless `_config.yml` names another
 EXTRAS = {"torch": "torch", "keras": "keras", "numba": "physics"}  # by what a chapter imports
-# Each version that is there becomes a constraint: pip then adds what is missing, or says what does
-# not fit. Of two versions of a name Python imports the first; a version that pip cannot read is
-# that of a package of the system. Who may not write where Python lies gets a folder of their own.
+# Each version that is there becomes a constraint, because pip then adds what is missing, or says
+# what does not fit, and changes nothing else. Of two versions of one package Python imports the
+# first in the list; one that pip cannot read is that of a package of the system. If the user may
+# not write beside Python's own packages, pip makes a folder for this user, of which Python is told.
 SOURCE = '''\
-# @title Where the course's package is missing, as in Colab, this installs it
+# @title Install the course's package where it is missing, as in Colab
 import importlib.util
 
 if importlib.util.find_spec("genmodels") is None:
@@ -47,7 +49,7 @@ if importlib.util.find_spec("genmodels") is None:
     for each in distributions():
         try:
             kept.setdefault(canonicalize_name(each.name), Version(each.version))
-        except (InvalidVersion, TypeError):  # not a package of pip
+        except (InvalidVersion, TypeError):  # pip did not install it
             continue
     with TemporaryDirectory() as folder:
         file = Path(folder, "kept.txt")
@@ -63,13 +65,13 @@ if importlib.util.find_spec("genmodels") is None:
 
 
 def repository() -> dict[str, str]:
-    """Return what `_config.yml` says of the repository: its `url` and `branch`, if anything."""
+    """Return the `url` and the `branch` of the repository, as far as `_config.yml` has them."""
     config = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text(encoding="utf-8"))
     return config.get("repository") or {}
 
 
 def extras(chapter: Path, package: dependencies.Package) -> list[str]:
-    """Return the extras of the package that a chapter needs, beside what it always needs."""
+    """Return the extras of the package that a chapter needs."""
     imported = package.distributions(chapter, exercises=False)
     return sorted(extra for name, extra in EXTRAS.items() if name in imported)
 
@@ -78,7 +80,7 @@ def cell_of(package: str, address: str) -> dict[str, Any]:
     """Return the cell that installs a package with its extras, from an address as pip reads it."""
     source = SOURCE.format(package=package, address=address)
     return {"cell_type": "code", "execution_count": None, "id": ID,
-            # Colab and JupyterLab show its first line alone, and a page nothing of it
+            # Colab and JupyterLab fold it, and a page does not show it
             "metadata": {"cellView": "form", "jupyter": {"source_hidden": True},
                          "tags": ["remove-cell"]},
             "outputs": [], "source": source.splitlines(keepends=True)}

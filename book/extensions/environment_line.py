@@ -1,9 +1,10 @@
-"""Say at the end of a chapter in what it was executed: what a reader who compares needs to know.
+"""Say at the end of a chapter in which environment it was executed.
 
-The versions, the threads and the commit are those that the kernel recorded (`environment.py`), the
-date is that of the stored outputs; the budget and the device are those of today, since the build
-executes a chapter again when one of them changes; the data set is what the cells print, and the
-seeds stand in the cells. A chapter that was not executed has no such line.
+A reader who gets other numbers can then see what differs. The versions, the threads and the commit
+are those that the kernel recorded (`environment.py`), and the date is that of the stored outputs.
+The budget and the device are those of this build, which executes a chapter again when one of them
+changes. The data set is what the cells print, and the seeds stand in the cells. A chapter that was
+not executed has no such line.
 """
 
 import ast
@@ -36,7 +37,7 @@ BACKENDS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "jax": "JAX"}
 
 
 def recorded(chapter: Path) -> dict[str, Any] | None:
-    """Return what the kernel of a chapter recorded, None if all of its cells did not run."""
+    """Return what the kernel of a chapter recorded, None unless all of its cells ran."""
     folder = os.environ.get(checks.FOLDER)
     keys = [key for key in checks.keys(cell.source for cell in notebooks.code_cells(chapter))
             if key]
@@ -69,7 +70,7 @@ def threads(count: dict[str, int]) -> str:
 
 
 def facts(chapter: Path, record: dict[str, Any], printed: str, executed: float) -> dict[str, str]:
-    """Return the environment of a chapter, by what each entry is.
+    """Return the environment of a chapter: each entry of the line, by its name.
 
     Args:
         chapter: the path of the notebook.
