@@ -161,6 +161,15 @@ def other_batch(folder):
     return own_model(squares, batch_size=8 + dist.get_rank(), num_epochs=None, num_steps=5)
 
 
+def one_checkpoint(folder):
+    """Process 0 alone would open it, but the others must know that it does."""
+    return mlp_vae(checkpoint=folder / "one" if dist.get_rank() else None)
+
+
+def other_precision(folder):
+    return mlp_vae(precision=("float32", "bfloat16", "float32")[dist.get_rank()])
+
+
 def own_part_of_the_data(folder):
     model = seeded(vae_torch.MLPVAE, 3, 8, shape=(8, 8))
     first = 10 * dist.get_rank()
@@ -197,6 +206,9 @@ REFUSED = {
     "other seed": (other_seed, "ValueError: seed must be the same in every process, got 0 in proc"),
     "other data": (own_part_of_the_data, "ValueError: data must be the same in every process"),
     "other batch": (other_batch, "ValueError: batch_size must be the same in every process, got 8"),
+    "one checkpoint": (one_checkpoint, "ValueError: checkpoint must be the same in every process, "
+                       "got None in process 0 and .*one in process 1"),
+    "other precision": (other_precision, "ValueError: precision must be the same in every process"),
     "norm": (lambda folder: own_model(squares, norm=True),
              "ValueError: model must have no batch normalisation .*got BatchNorm1d in 1"),
     "folder in use": (folder_that_is_used, "ValueError: checkpoint must be a folder that no other"),
