@@ -83,14 +83,14 @@ def set_deterministic_mode(wanted: bool) -> None:
     computed something, it may need CUBLAS_WORKSPACE_CONFIG=:4096:8 from the start of the process.
     """
     global _own_settings
-    if wanted and _own_settings is None:
+    if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch asks for it
-        _own_settings = (torch.are_deterministic_algorithms_enabled(),
-                         torch.is_deterministic_algorithms_warn_only_enabled(),
-                         torch.backends.cudnn.benchmark)
+        _own_settings = _own_settings or (torch.are_deterministic_algorithms_enabled(),
+                                          torch.is_deterministic_algorithms_warn_only_enabled(),
+                                          torch.backends.cudnn.benchmark)
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False  # it would choose by the clock
-    elif not wanted and _own_settings is not None:
+    elif _own_settings is not None:
         enabled, warn_only, torch.backends.cudnn.benchmark = _own_settings
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         _own_settings = None
