@@ -533,6 +533,8 @@ def test_every_model_of_the_command_line(model, monkeypatch, capsys):
     (["mlp-vae"], "one of the arguments --num-epochs --num-steps is required"),
     (["mlp-vae", "--num-steps=0"], "num_steps must be a positive integer, got 0"),
     (["mlp-vae", "--num-steps=1", "--num-examples=-5"], "num_examples must be a positive integer"),
+    (["mlp-vae", "--num-steps=1", "--num-examples=5000"],
+     "num_examples must be at most the number of digits, 4000, got 5000"),
     (["mlp-vae", "--num-steps=1", "--device=nowhere"], "device must be one of 'cpu'"),
     (["gan", "--num-steps=1"], "invalid choice: 'gan'"),
 ])
