@@ -5,6 +5,7 @@ and writes what came out for each process. The tests run the same in one process
 """
 
 import contextlib
+import copy
 import errno
 import json
 import os
@@ -115,6 +116,7 @@ SAME = {
     "a weight that is not used": lambda: own_model(squares, unused=True),
     "more processes than rows": lambda: mlp_vae(batch_size=2, num_epochs=1),
     "a history that is continued": lambda: continued(),
+    "a history that is continued after an error": lambda: continued_after_an_error(),
 }
 
 
@@ -124,6 +126,26 @@ def continued():
     run = {**RUN, "num_epochs": None, "num_steps": 5}
     history = vae_torch.fit(model, GREY, **run)
     return model, vae_torch.fit(model, GREY, history=history, **run)
+
+
+def continued_after_an_error():
+    """Each process has one after step 7. A copy of the history fetches nothing from the others."""
+    record = History.record
+
+    def fail(self, *arguments):
+        record(self, *arguments)
+        if self.num_steps == 7:
+            raise RuntimeError
+
+    model = seeded(vae_torch.MLPVAE, 3, 8, shape=(8, 8))
+    history = History(model=model, num_examples=50, batch_size=16, seed=1)
+    History.record = fail
+    with contextlib.suppress(RuntimeError):
+        vae_torch.fit(model, GREY, history=history, **RUN)
+    History.record = record
+    copy.copy(history)
+    rest = {**RUN, "num_epochs": None, "num_steps": 12 - history.num_steps}
+    return model, vae_torch.fit(model, GREY, history=history, **rest)
 
 
 def tell(model, history, **more):
