@@ -37,6 +37,8 @@ from genmodels.training import Batch, History, Settings, checkpoint
 from genmodels.training.__main__ import main
 from genmodels.training.torch import train
 from genmodels.training.torch_parallel import Share, joined
+from genmodels.training.torch_state import device_for
+from genmodels.training.torch_tensors import available_devices
 
 # 50 examples in batches of 16, 16, 16 and 2: three processes divide none of them, and of the last
 # one a process gets no row.
@@ -412,6 +414,17 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(ValueError, match=r"number of GPUs, 1, unless .* got 2"), joined():
         pass
+
+
+def test_the_gpu_that_a_program_has_chosen_is_taken(monkeypatch):
+    """A program of its own calls set_device: else all its processes would meet on the first one."""
+    for name, value in {"is_available": True, "current_accelerator": torch.device("cuda"),
+                        "device_count": 3}.items():
+        monkeypatch.setattr(torch.accelerator, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    available = available_devices()
+    assert available == ["cpu", "cuda:1", "cuda:0", "cuda:2"]
+    assert device_for(nn.Linear(1, 1), None, available) == "cuda:1"
 
 
 # Faults -----------------------------------------------------------------------------------------

@@ -57,11 +57,17 @@ def check_precise_weights(model: nn.Module) -> None:
 
 
 def available_devices() -> list[str]:
-    """The devices that a model can be trained on: "cpu", and "cuda:0" or the like."""
-    there = torch.accelerator.is_available()
-    accelerator = torch.accelerator.current_accelerator() if there else None
-    numbers = range(torch.accelerator.device_count()) if accelerator else ()
-    return ["cpu", *(f"{accelerator.type}:{i}" for i in numbers)]
+    """The devices that a model can be trained on: "cpu", and "cuda:0" or the like.
+
+    Of several GPUs the current one, as `torch.cuda.set_device` has chosen it, comes first.
+    """
+    if not torch.accelerator.is_available():
+        return ["cpu"]
+    kind, current = torch.accelerator.current_accelerator().type, 0
+    if kind == "cuda":
+        current = torch.cuda.current_device()
+    numbers = sorted(range(torch.accelerator.device_count()), key=lambda i: i != current)
+    return ["cpu", *(f"{kind}:{i}" for i in numbers)]
 
 
 def why_no_gpu() -> str:
