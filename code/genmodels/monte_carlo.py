@@ -16,7 +16,7 @@ import math
 import pickle
 import sys
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -52,7 +52,8 @@ def run_chains(simulate: Callable[[np.random.Generator], T], num_chains: int, se
 
     Each chain has a generator of its own, and a copy of ``simulate``. Chain k draws from child k of
     `numpy.random.SeedSequence(seed)`: another stream than every other chain, and the same one for
-    any number of chains and processes. So are the results, bit for bit on one machine.
+    any number of chains and processes. So are the results, bit for bit on one machine, unless
+    ``simulate`` keeps something where it is not copied, as in a global variable.
 
     Args:
         simulate: a function of a generator, such as ``partial(ising.chain, 32, 2.27, 1000)``. For
@@ -66,8 +67,9 @@ def run_chains(simulate: Callable[[np.random.Generator], T], num_chains: int, se
 
     Raises:
         RuntimeError: a chain raised an error, named with the chain's number; no other is begun, and
-            those under way go on to their ends unheard. Or a process ended before its chain did: it
-            was killed, perhaps since memory ran out, or could not import ``simulate``.
+            those under way go on to their ends unheard, for which Python waits before it exits. Or
+            a process ended before its chain did: it was killed, perhaps since memory ran out, or
+            could not import ``simulate``.
         TypeError, ValueError: for other arguments, and for a function or a result that cannot be
             sent to another process.
     """
@@ -82,21 +84,25 @@ def run_chains(simulate: Callable[[np.random.Generator], T], num_chains: int, se
     _check_sendable(simulate)
     # "spawn": a fork would copy locks that threads of this process hold
     pool = ProcessPoolExecutor(num_processes, get_context("spawn"))
-    futures = [pool.submit(_send_chain, simulate, *each) for each in streams]
+    futures: list[Future] = []
     try:
+        for each in streams:
+            futures.append(pool.submit(_send_chain, simulate, *each))
         wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:
             if future.done():
                 future.result()  # or the error of the first chain that has one
         return [pickle.loads(future.result()) for future in futures]
     except BrokenProcessPool as error:
-        ended = [future.done() and future.exception() is None for future in futures]
-        without = ", ".join(str(number) for number, each in enumerate(ended) if not each)
+        ended = {number for number, future in enumerate(futures)
+                 if future.done() and future.exception() is None}
+        without = sorted(set(range(num_chains)) - ended)
         raise RuntimeError(
             f"num_processes must live until all chains have ended, got one of {num_processes} "
-            f"that ended before, with no result of the chains {without}: it was killed, or memory "
-            "ran out (fewer num_processes need less), or it could not import the program (one "
-            'that starts processes begins below `if __name__ == "__main__":`)') from error
+            f"that ended before, with no result of {len(without)} of {num_chains} chains, the "
+            f"first of them chain {without[0]}: it was killed, or memory ran out (fewer "
+            "num_processes need less), or it could not import the program (one that starts "
+            'processes begins below `if __name__ == "__main__":`)') from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # a chain under way may take hours
 

@@ -318,3 +318,10 @@ def test_files_hold_arrays_alone_and_appear_as_a_whole(folder):
         assert safetensors.numpy.load(path.read_bytes())
     assert not list(folder.glob(".*.part"))
     assert checkpoint.read(folder / "elsewhere") is None
+
+
+def test_what_a_killed_process_left_half_written_is_deleted(folder):
+    (folder / ".weights-37.safetensors.part").write_bytes(b"half of")
+    checkpoint.write(folder, *checkpoint.read(folder))
+    assert not list(folder.glob(".*.part"))
+    assert len(list(folder.glob("*.safetensors"))) == 2

@@ -61,6 +61,14 @@ def test_pytorch_is_switched_on_and_off_again(monkeypatch, torchs_own):
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+def test_pytorch_is_switched_on_again_before_each_run(monkeypatch, torchs_own):
+    monkeypatch.setenv(determinism.VARIABLE, "1")
+    for _ in range(2):
+        vae_torch.fit(vae_torch.MLPVAE(2, 8), IMAGES, num_steps=1, progress=False)
+        assert torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(False)  # by the user
+
+
 def test_a_cpu_computes_the_same(monkeypatch, torchs_own):
     losses = []
     for value in ("0", "1"):

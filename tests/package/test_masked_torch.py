@@ -165,6 +165,14 @@ def test_samples_follow_from_the_seed_alone():
         assert np.array_equal(model.sample(order, 0, seed=5)[1], log_q)
 
 
+def test_batches_may_have_orders_of_different_numbers_of_steps():
+    model, rng = small(), np.random.default_rng(0)
+    order = np.concatenate([random_orders(2, (3, 3), num_steps, rng) for num_steps in (9, 3)])
+    x, log_q = model.sample(order, 0, batch_size=2)
+    each = [model.log_probability(x[i:i + 1], 0, order[i]) for i in range(4)]
+    np.testing.assert_allclose(log_q, np.concatenate(each), rtol=1e-5)
+
+
 def ising(temperature):
     """E (512,) and ln Z of the 3 × 3 lattice, by enumeration."""
     x = all_spins((3, 3))

@@ -3,12 +3,15 @@
 What a process is sent stands at the level of this module, which the process imports.
 """
 
+import concurrent.futures
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import combinations
 
@@ -153,9 +156,25 @@ def test_after_an_error_no_chain_is_begun(tmp_path):
 
 def test_a_process_that_is_killed_is_reported():
     simulate = partial(kills_itself, first=first_of(0, 1))
-    with pytest.raises(RuntimeError, match=r"got one of 2 that ended before, with no result of the "
-                                           r"chains .*1.*: it was killed, or memory ran out"):
+    with pytest.raises(RuntimeError, match=r"got one of 2 that ended before, with no result of "
+                                           r"[123] of 3 chains, the first of them chain [01]: "
+                                           r"it was killed, or memory ran out"):
         run_chains(simulate, 3, seed=0, num_processes=2)
+
+
+def test_a_process_may_be_killed_before_all_chains_are_queued(monkeypatch):
+    submit, queued = ProcessPoolExecutor.submit, []
+
+    def broken_at_the_third(self, *task):
+        if len(queued) == 2:
+            concurrent.futures.wait(queued)
+            raise BrokenProcessPool
+        queued.append(submit(self, *task))
+        return queued[-1]
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken_at_the_third)
+    with pytest.raises(RuntimeError, match=r"no result of 3 of 5 chains, the first .* chain 2: it"):
+        run_chains(normals, 5, seed=0, num_processes=2)
 
 
 def test_what_cannot_be_sent_to_another_process():

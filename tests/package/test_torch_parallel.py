@@ -5,6 +5,7 @@ and writes what came out for each process. The tests run the same in one process
 """
 
 import contextlib
+import copy
 import errno
 import json
 import os
@@ -36,6 +37,8 @@ from genmodels.training import Batch, History, Settings, checkpoint
 from genmodels.training.__main__ import main
 from genmodels.training.torch import train
 from genmodels.training.torch_parallel import Share, joined
+from genmodels.training.torch_state import device_for
+from genmodels.training.torch_tensors import available_devices
 
 # 50 examples in batches of 16, 16, 16 and 2: three processes divide none of them, and of the last
 # one a process gets no row.
@@ -115,6 +118,7 @@ SAME = {
     "a weight that is not used": lambda: own_model(squares, unused=True),
     "more processes than rows": lambda: mlp_vae(batch_size=2, num_epochs=1),
     "a history that is continued": lambda: continued(),
+    "a history that is continued after an error": lambda: continued_after_an_error(),
 }
 
 
@@ -124,6 +128,26 @@ def continued():
     run = {**RUN, "num_epochs": None, "num_steps": 5}
     history = vae_torch.fit(model, GREY, **run)
     return model, vae_torch.fit(model, GREY, history=history, **run)
+
+
+def continued_after_an_error():
+    """Each process has one after step 7. A copy of the history fetches nothing from the others."""
+    record = History.record
+
+    def fail(self, *arguments):
+        record(self, *arguments)
+        if self.num_steps == 7:
+            raise RuntimeError
+
+    model = seeded(vae_torch.MLPVAE, 3, 8, shape=(8, 8))
+    history = History(model=model, num_examples=50, batch_size=16, seed=1)
+    History.record = fail
+    with contextlib.suppress(RuntimeError):
+        vae_torch.fit(model, GREY, history=history, **RUN)
+    History.record = record
+    copy.copy(history)
+    rest = {**RUN, "num_epochs": None, "num_steps": 12 - history.num_steps}
+    return model, vae_torch.fit(model, GREY, history=history, **rest)
 
 
 def tell(model, history, **more):
@@ -159,6 +183,15 @@ def other_seed(folder):
 
 def other_batch(folder):
     return own_model(squares, batch_size=8 + dist.get_rank(), num_epochs=None, num_steps=5)
+
+
+def one_checkpoint(folder):
+    """Process 0 alone would open it, but the others must know that it does."""
+    return mlp_vae(checkpoint=folder / "one" if dist.get_rank() else None)
+
+
+def other_precision(folder):
+    return mlp_vae(precision=("float32", "bfloat16", "float32")[dist.get_rank()])
 
 
 def own_part_of_the_data(folder):
@@ -197,6 +230,9 @@ REFUSED = {
     "other seed": (other_seed, "ValueError: seed must be the same in every process, got 0 in proc"),
     "other data": (own_part_of_the_data, "ValueError: data must be the same in every process"),
     "other batch": (other_batch, "ValueError: batch_size must be the same in every process, got 8"),
+    "one checkpoint": (one_checkpoint, "ValueError: checkpoint must be the same in every process, "
+                       "got None in process 0 and .*one in process 1"),
+    "other precision": (other_precision, "ValueError: precision must be the same in every process"),
     "norm": (lambda folder: own_model(squares, norm=True),
              "ValueError: model must have no batch normalisation .*got BatchNorm1d in 1"),
     "folder in use": (folder_that_is_used, "ValueError: checkpoint must be a folder that no other"),
@@ -380,6 +416,17 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
         pass
 
 
+def test_the_gpu_that_a_program_has_chosen_is_taken(monkeypatch):
+    """A program of its own calls set_device: else all its processes would meet on the first one."""
+    for name, value in {"is_available": True, "current_accelerator": torch.device("cuda"),
+                        "device_count": 3}.items():
+        monkeypatch.setattr(torch.accelerator, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    available = available_devices()
+    assert available == ["cpu", "cuda:1", "cuda:0", "cuda:2"]
+    assert device_for(nn.Linear(1, 1), None, available) == "cuda:1"
+
+
 # Faults -----------------------------------------------------------------------------------------
 
 
@@ -521,6 +568,8 @@ def test_every_model_of_the_command_line(model, monkeypatch, capsys):
     (["mlp-vae"], "one of the arguments --num-epochs --num-steps is required"),
     (["mlp-vae", "--num-steps=0"], "num_steps must be a positive integer, got 0"),
     (["mlp-vae", "--num-steps=1", "--num-examples=-5"], "num_examples must be a positive integer"),
+    (["mlp-vae", "--num-steps=1", "--num-examples=5000"],
+     "num_examples must be at most the number of digits, 4000, got 5000"),
     (["mlp-vae", "--num-steps=1", "--device=nowhere"], "device must be one of 'cpu'"),
     (["gan", "--num-steps=1"], "invalid choice: 'gan'"),
 ])

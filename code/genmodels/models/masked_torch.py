@@ -131,9 +131,8 @@ class MaskedSpins(nn.Module):
         """
         check_data(x, "x", self.shape, "spins")
         order = self._order(order, len(x))
-        terms, = self._in_parts(lambda x, order, labels: self._reveal(order, labels, given=x)[1:],
-                                labels, batch_size, plain_array(x), order)
-        return terms.sum(axis=1)
+        return self._in_parts(lambda x, order, labels: self._reveal(order, labels, given=x)[1:],
+                              labels, batch_size, plain_array(x), order)[0]
 
     @torch.no_grad()
     def sample(self, order: ArrayLike, labels: ArrayLike, *, seed: int = 0,
@@ -147,18 +146,15 @@ class MaskedSpins(nn.Module):
         order = self._order(order)
         check_seed(seed)
         chance = np.random.default_rng(seed).random(order.shape, dtype=np.float32)
-        x, terms = self._in_parts(
+        x, log_q = self._in_parts(
             lambda order, chance, labels: self._reveal(order, labels, chance=chance),
             labels, batch_size, order, chance)
-        return x.astype(np.float32), terms.sum(axis=1)
+        return x.astype(np.float32), log_q
 
     def _reveal(self, order: torch.Tensor, labels: torch.Tensor, *,
                 given: torch.Tensor | None = None, chance: torch.Tensor | None = None,
                 ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Spins, given or drawn from numbers `chance` in [0, 1), and the terms of log q (n, steps).
-
-        They are added in float64 elsewhere: no GPU of Apple has float64.
-        """
+        """Spins, given or drawn from numbers `chance` in [0, 1), step by step, and log q (n,)."""
         x = torch.zeros_like(order, dtype=self.conv_in.weight.dtype)  # all are hidden
         terms = []
         for step in range(int(order.max()) + 1):
@@ -168,7 +164,8 @@ class MaskedSpins(nn.Module):
                      else given)
             terms.append(torch.where(now, logsigmoid(spins * logits), 0.0).sum(dim=(1, 2)))
             x = torch.where(now, spins, x)
-        return x, torch.stack(terms, dim=1)
+        # Added in float64, which no GPU of Apple has: on the CPU.
+        return x, torch.stack(terms, dim=1).cpu().double().sum(dim=1)
 
     def _order(self, order: ArrayLike, n: int | None = None) -> np.ndarray:
         """The order (n, *shape) as int64, one for all repeated if n is given."""

@@ -44,10 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
             quiet.enter_context(contextlib.redirect_stdout(None))
         torch.manual_seed(given.get("seed", 0))
         try:
+            digits = load_mnist()
             if num_examples is not None:
                 check_positive_int(num_examples, "num_examples")
-            history, figures = MODELS[model](load_mnist(), num_examples,
-                                             {**given, "device": device})
+                if num_examples > len(digits.train_images):
+                    raise ValueError("num_examples must be at most the number of digits, "
+                                     f"{len(digits.train_images)}, got {num_examples}")
+            history, figures = MODELS[model](digits, num_examples, {**given, "device": device})
         except (TypeError, ValueError) as error:
             parser.error(str(error))
         end = history.schedule[1]

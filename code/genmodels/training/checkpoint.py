@@ -5,8 +5,8 @@
     checkpoint.json           the history, the settings of the run, and the sums of these two files
 
 The JSON file is put into its place last and in one move, so that it names complete files whenever
-the process dies; older files are deleted after that. Nothing in them is ever executed.
-The empty file `.lock` is locked by the run that has the folder.
+the process dies; older and unfinished files are deleted after that. Nothing in them is ever
+executed. The empty file `.lock` is locked by the run that has the folder.
 """
 
 import hashlib
@@ -73,6 +73,8 @@ def _write(folder: Path, state: State, run: dict[str, Any]) -> None:
         for old in folder.glob(f"{part}-*.safetensors"):
             if old.name not in files:
                 old.unlink()
+        for unfinished in folder.glob(f".{part}-*.part"):  # by a process that died as it wrote
+            unfinished.unlink()
 
 
 def _put(path: Path, data: bytes) -> None:

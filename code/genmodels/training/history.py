@@ -105,6 +105,9 @@ class Batch(NamedTuple):
         objective = batch.mean(loss) + (free - batch.mean(kl, dim=0)).clamp(min=0).sum()
         noise = torch.randn(batch.num_rows, k, generator=generator)[batch.own]
         coins = torch.bernoulli(batch.spread(x), generator=generator)[batch.own]
+
+    All this is PyTorch's. In Keras `data` and `noise` are the whole batch also where several
+    devices share it (`training.keras_parallel`), and operations of Keras combine rows as they like.
     """
 
     data: tuple  # of each array of the data its rows (n, …)

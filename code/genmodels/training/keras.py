@@ -56,7 +56,9 @@ def train(model: keras.Model, data: tuple[Array, ...],
         values are not known.
     Where `keras.distribution.DataParallel` is set on JAX, all its devices train the one model
     together (see `keras_parallel`), and batch_size is that of all.
-    All else, and the errors, are those of `training.torch.train`.
+    All else, and the errors, are those of `training.torch.train`. But on JAX a step takes the old
+    weights along: where it is cut short by an error or a second Ctrl-C, model and history return to
+    the last copy, at most 100 steps old.
     """
     history = begin(history, model, data, batch_loss, settings, draw)
     device = prepare(model, history, settings)

@@ -178,7 +178,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
     `is_lost` says whether the state was lost with a step that was cut short, by that or an error:
     state and history then return to the last copy. Several processes end after the same step, the
     one after that in which the first of them was asked to; they fetch when a copy is made, and not
-    after an error, which may be one's alone.
+    after an error, which may be one's alone: each then returns to the last copy.
 
     The state, that is the weights and the optimiser, is copied every 100 steps, after a look at
     the losses so far: if one is NaN or infinite, state and history return to the last copy at which
@@ -274,7 +274,7 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
         yield each()
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt) and (processes.alone or all_stop)
-        if is_lost():
+        if is_lost() or (history._pending and not processes.alone):
             _, state, progress = copies[-1]
             set_state(state)
             history.return_to(progress)
@@ -289,6 +289,5 @@ def steps(history: History, settings: Settings, *, draw: Draw | None,
         if in_main_thread:
             signal.signal(signal.SIGINT, previous)
         bar.close()
-        if processes.alone:
-            history.settle(fetch)
+        history.settle(fetch)
         history.seconds += time.perf_counter() - start

@@ -56,7 +56,8 @@ def train(model: nn.Module, data: tuple[Array, ...],
     Raises TypeError or ValueError naming the argument that is wrong; FloatingPointError naming the
     step if a term is NaN or infinite: the model then has its last good weights, at most 100 steps
     old; MemoryError naming what to lower if the device has too little memory: the model then has
-    the weights of the last step that was complete.
+    the weights of the last step that was complete. After this or another error several processes
+    have those of the last copy, at most 100 steps old.
     """
     history = begin(history, model, data, batch_loss, settings, draw)
     optimizer = prepare(model, history, settings)

@@ -240,7 +240,9 @@ def processes_of(model: nn.Module, history: History, settings: Settings,
         yield Alone()
         return
     processes = Several()
-    processes.check_same(model, {**described(history, settings), "num_steps": history.num_steps,
+    folder = settings.checkpoint and str(settings.checkpoint)
+    processes.check_same(model, {"checkpoint": folder, "precision": settings.precision,
+                                 **described(history, settings), "num_steps": history.num_steps,
                                  "data": sums_of(data)})
     yield processes
     processes.close()  # after an error the others may be elsewhere

@@ -57,11 +57,17 @@ def check_precise_weights(model: nn.Module) -> None:
 
 
 def available_devices() -> list[str]:
-    """The devices that a model can be trained on: "cpu", and "cuda:0" or the like."""
-    there = torch.accelerator.is_available()
-    accelerator = torch.accelerator.current_accelerator() if there else None
-    numbers = range(torch.accelerator.device_count()) if accelerator else ()
-    return ["cpu", *(f"{accelerator.type}:{i}" for i in numbers)]
+    """The devices that a model can be trained on: "cpu", and "cuda:0" or the like.
+
+    Of several GPUs the current one, as `torch.cuda.set_device` has chosen it, comes first.
+    """
+    if not torch.accelerator.is_available():
+        return ["cpu"]
+    kind, current = torch.accelerator.current_accelerator().type, 0
+    if kind == "cuda":
+        current = torch.cuda.current_device()
+    numbers = sorted(range(torch.accelerator.device_count()), key=lambda i: i != current)
+    return ["cpu", *(f"{kind}:{i}" for i in numbers)]
 
 
 def why_no_gpu() -> str:
@@ -83,14 +89,14 @@ def set_deterministic_mode(wanted: bool) -> None:
     computed something, it may need CUBLAS_WORKSPACE_CONFIG=:4096:8 from the start of the process.
     """
     global _own_settings
-    if wanted and _own_settings is None:
+    if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch asks for it
-        _own_settings = (torch.are_deterministic_algorithms_enabled(),
-                         torch.is_deterministic_algorithms_warn_only_enabled(),
-                         torch.backends.cudnn.benchmark)
+        _own_settings = _own_settings or (torch.are_deterministic_algorithms_enabled(),
+                                          torch.is_deterministic_algorithms_warn_only_enabled(),
+                                          torch.backends.cudnn.benchmark)
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False  # it would choose by the clock
-    elif not wanted and _own_settings is not None:
+    elif _own_settings is not None:
         enabled, warn_only, torch.backends.cudnn.benchmark = _own_settings
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         _own_settings = None
