@@ -67,8 +67,8 @@ def threads() -> dict[str, int]:
 def commit(folder: Path = ROOT) -> str | None:
     """Return the commit of a repository, with `+` if files differ from it, None if it is none."""
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *arguments], check=True, text=True,
-                              capture_output=True).stdout.strip()
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+        return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
 
     try:
         name = git("rev-parse", "--short=10", "HEAD")
