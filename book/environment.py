@@ -80,8 +80,7 @@ def commit(folder: Path = ROOT) -> str | None:
 
 def record(of: str | None) -> dict[str, Any]:
     """Return the environment of this process; `of` is the commit at its start."""
-    return {"versions": versions(), "backend": backend(), "threads": threads(), "cores": cores(),
-            "commit": of}
+    return {"versions": versions(), "backend": backend(), "threads": threads(), "commit": of}
 
 
 def file_of(folder: Path, key: str) -> Path:
