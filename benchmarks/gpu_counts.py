@@ -50,7 +50,7 @@ def size(values) -> int:
 
 
 def of_a_step(model: torch.nn.Module, fit: Callable) -> tuple[float, float]:
-    """Floating-point operations and bytes of one step: a third of what three more steps take.
+    """Floating-point operations and bytes of one step: half of what three take beyond one.
 
     fit: trains a model of this kind for a number of steps, on three batches of data.
     """

@@ -67,8 +67,8 @@ def threads() -> dict[str, int]:
 def commit(folder: Path = ROOT) -> str | None:
     """Return the commit of a folder, with `+` if files differ from it, None if it has none."""
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *arguments], check=True, text=True,
-                              capture_output=True).stdout.strip()
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+        return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
 
     try:
         name = git("rev-parse", "--short=10", "HEAD")
@@ -80,8 +80,7 @@ def commit(folder: Path = ROOT) -> str | None:
 
 def record(of: str | None) -> dict[str, Any]:
     """Return the environment of this process; `of` is the commit at the start of the process."""
-    return {"versions": versions(), "backend": backend(), "threads": threads(), "cores": cores(),
-            "commit": of}
+    return {"versions": versions(), "backend": backend(), "threads": threads(), "commit": of}
 
 
 def file_of(folder: Path, key: str) -> Path:

@@ -19,7 +19,6 @@ import yaml
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
-from nbclient.exceptions import DeadKernelError
 
 import environment
 import notebooks
@@ -76,8 +75,8 @@ def execute(cache: Path, chapters: Iterable[Path]) -> list[str]:
         try:
             ended = each.result()
             wrong = ended.exc_string
-        except DeadKernelError as error:  # killed: there was not enough memory
-            wrong = str(error)
+        except Exception as error:  # of its kernel: one that is killed when memory is short, say
+            wrong = f"{type(error).__name__}: {error}"
         if wrong:
             failed.append(chapter.stem)
             print(f"{chapter.stem}: failed\n{wrong}", flush=True)

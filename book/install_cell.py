@@ -59,7 +59,8 @@ if importlib.util.find_spec("genmodels") is None:
                              text=True)
     if pip.returncode:
         raise ImportError(f"pip could not install {{package}}:\\n{{pip.stdout}}")
-    site.addsitedir(site.getusersitepackages())  # if it was made just now
+    if site.ENABLE_USER_SITE:
+        site.addsitedir(site.getusersitepackages())  # if it was made just now
     importlib.invalidate_caches()
     print(f"Installed {{package}}; all other versions are as they were.")'''
 

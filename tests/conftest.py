@@ -46,7 +46,9 @@ def float64():
         import jax
 
         jax.config.update("jax_enable_x64", True)
-        yield
-        jax.config.update("jax_enable_x64", False)
+        try:
+            yield
+        finally:  # or each test after one that fails would have it
+            jax.config.update("jax_enable_x64", False)
 
     return kept

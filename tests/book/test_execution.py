@@ -84,11 +84,22 @@ def test_chapters_that_fail_are_named_and_the_others_are_stored(chapters, tmp_pa
     assert subprocess.run(execution.command(cache, paths), check=False).returncode == 1
     output = capfd.readouterr().out
     assert "a: failed\n" in output and "ZeroDivisionError" in output
-    assert "b: failed\nKernel died\n" in output and "c: executed in " in output
+    assert "b: failed\nDeadKernelError: Kernel died\n" in output and "c: executed in " in output
     assert printed(paths[2], cache) == "here\n"
     for path in paths[:2]:
         with pytest.raises(KeyError):
             printed(path, cache)
+
+
+def test_a_kernel_that_does_not_start_is_a_failure_of_its_chapter_alone(chapters, tmp_path, capsys):
+    cache = tmp_path / "cache"
+    paths = chapters("print('here')", "print('here')")
+    without = nbformat.read(paths[0], as_version=4)
+    without.metadata["kernelspec"] = {"name": "nowhere", "display_name": "None"}
+    nbformat.write(without, paths[0])
+    assert execution.execute(cache, paths) == ["a"]
+    assert "a: failed\nNoSuchKernel: No such kernel named nowhere" in capsys.readouterr().out
+    assert printed(paths[1], cache) == "here\n"
 
 
 def test_who_interrupts_a_build_does_not_wait(chapters, tmp_path):

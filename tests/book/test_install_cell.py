@@ -115,6 +115,9 @@ def service(empty, tmp_path):
     (site_packages,) = env.glob("lib/python*/site-packages")
     index = tmp_path / "index"
     index.mkdir()
+    of_the_user = tmp_path / ".local" / site_packages.relative_to(env)
+    of_the_user.mkdir(parents=True)
+    (of_the_user / "of_the_user.py").touch()  # what an environment of its own does not see
     variables = {name: value for name, value in os.environ.items()
                  if not name.startswith(("PIP_", "PYTHON"))}
     variables |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull,
@@ -138,7 +141,8 @@ def service(empty, tmp_path):
 
         def run(self, package: str, path: Path) -> subprocess.CompletedProcess:
             """Run the cell, and import what it has installed."""
-            source = source_for(package, path.as_uri()) + "\nimport genmodels, pooch\n"
+            source = (source_for(package, path.as_uri()) + "\nimport genmodels, pooch\n"
+                      "assert importlib.util.find_spec('of_the_user') is None\n")
             return subprocess.run([env / "bin" / "python", "-c", source], env=variables,
                                   cwd=tmp_path, capture_output=True, text=True, check=False)
 

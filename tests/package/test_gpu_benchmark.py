@@ -68,6 +68,8 @@ def test_dry_run_measures_every_part(tmp_path):
         assert [row["what"].split("'")[0] for row in parts[part] if "lecture" in row["what"]]
         ours = [row for row in parts[part] if row["what"].startswith("ours")]
         assert ours and all(row["reached"] in ("yes", "no") for row in ours)
+        # An epoch is one of the loop: the data are checked and copied once, beside it.
+        assert all(row["epochs"] * row["seconds_an_epoch"] < row["seconds_in_all"] for row in ours)
 
     for part in ("An epoch of 512 digits", "U-Net", "φ⁴", "IWAE"):
         counted = [row for row in parts[part] if "GFLOP_a_step" in row]

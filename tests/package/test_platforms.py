@@ -5,10 +5,12 @@ that lack what they lack there.
 """
 
 import importlib.util
+import os
 import signal
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -135,12 +137,15 @@ def test_a_model_of_float64_does_not_go_to_a_gpu_of_apple():
 
 @pytest.fixture
 def benchmark(monkeypatch):
+    """benchmarks/gpu.py as a module; its path and its variables end with the test."""
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
     spec = importlib.util.spec_from_file_location("gpu", path)
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.setitem(sys.modules, "gpu", module)
-    spec.loader.exec_module(module)
-    return module
+    with patch.dict(os.environ):
+        spec.loader.exec_module(module)
+        yield module
 
 
 def test_without_an_alarm_the_parts_of_the_benchmark_run_to_their_end(benchmark, monkeypatch):

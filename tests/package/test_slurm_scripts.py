@@ -347,6 +347,7 @@ def until_its_time_is_up(job: Job, status: int) -> str:
     job.start()
     ready = job.spool / "ready"
     while not ready.exists():
+        assert job.process.poll() is None, job.process.communicate()[0]
         time.sleep(0.01)
     ready.unlink()
     job.time_is_up()

@@ -307,8 +307,17 @@ def torchrun(num_processes, *arguments, program=(str(Path(__file__)),), **option
                             env=os.environ | {"OMP_NUM_THREADS": "1", "GENMODELS_DATA": "bundled"})
 
 
+def printed(process):
+    """What a torchrun prints; one that does not end is stopped, with its processes."""
+    try:
+        return process.communicate(timeout=300)[0]
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        raise
+
+
 def finished(process):
-    output, _ = process.communicate(timeout=300)
+    output = printed(process)
     assert process.returncode == 0, output
     return output
 
@@ -475,7 +484,7 @@ def test_ctrl_c_under_torchrun_and_then_another_number_of_processes(tmp_path, ca
     while process.poll() is None and not (tmp_path / "run/weights-100.safetensors").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)  # torchrun hands it on to its processes
-    output, _ = process.communicate(timeout=300)
+    output = printed(process)
     stopped_at = int(re.search(r"Training stopped at step (\d+)\.", output)[1])
     assert 100 <= stopped_at < 400 and output.count("stopped at step") == 1
     assert f"{tmp_path / 'run'} has it all" in output
