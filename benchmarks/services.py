@@ -108,7 +108,8 @@ def files(environment: Path) -> dict[str, tuple[int, int]]:
     """Return size and time of each file, but of those that Python compiles when it imports."""
     paths = (path for path in environment.rglob("*")
              if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+    return {str(path.relative_to(environment)): (path.stat().st_size, path.stat().st_mtime_ns)
+            for path in paths}
 
 
 def difference(before: Mapping, after: Mapping) -> tuple[dict, dict]:
@@ -176,6 +177,8 @@ def run(service: str, python: str, chapters: list[Path], folder: Path) -> dict:
               f"changed {changed}", flush=True)
         if added:
             output_of(interpreter, "-m", "pip", "uninstall", "--quiet", "--yes", *added)
+            for left in environment.glob("lib/*/site-packages/genmodels"):  # numba's cache
+                shutil.rmtree(left)
     _, changed = difference(files_before, files(environment))
     release = output_of(interpreter, "-c", "import platform; print(platform.python_version())")
     return {"service": Path(service).stem, "python": release.strip(), "commit": commit[:7],

@@ -26,11 +26,13 @@ EXTRAS = {"torch": "torch", "keras": "keras", "numba": "physics"}  # by what a c
 # Each version that is there becomes a constraint: pip then adds what is missing, or says what does
 # not fit. Of two versions of a name Python imports the first; a version that pip cannot read is
 # that of a package of the system. Who may not write where Python lies gets a folder of their own.
+# Any folder called genmodels, such as a clone, is found as well: of a package alone Python knows the
+# file from which it is loaded.
 SOURCE = '''\
 # @title Where the course's package is missing, as in Colab, this installs it
 import importlib.util
 
-if importlib.util.find_spec("genmodels") is None:
+if getattr(importlib.util.find_spec("genmodels"), "origin", None) is None:
     import site
     import subprocess
     import sys
