@@ -28,11 +28,13 @@ EXTRAS = {"torch": "torch", "keras": "keras", "numba": "physics"}  # by what a c
 # what does not fit, and changes nothing else. Of two versions of one package Python imports the
 # first in the list; one that pip cannot read is that of a package of the system. If the user may
 # not write beside Python's own packages, pip makes a folder for this user, of which Python is told.
+# A folder called genmodels, such as a clone, is found as well; of a package alone Python knows the
+# file from which it is loaded.
 SOURCE = '''\
 # @title Install the course's package where it is missing, as in Colab
 import importlib.util
 
-if importlib.util.find_spec("genmodels") is None:
+if getattr(importlib.util.find_spec("genmodels"), "origin", None) is None:
     import site
     import subprocess
     import sys

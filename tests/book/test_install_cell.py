@@ -167,6 +167,15 @@ def test_what_is_missing_is_added_and_every_version_stays(service):
         f"Installed genmodels[torch] @ {package.as_uri()}; all other versions are as they were."]
 
 
+def test_a_folder_of_that_name_is_not_the_package(service, tmp_path):
+    (tmp_path / "genmodels").mkdir()  # where the cell runs, as a clone of the repository may be
+    wheel(service.folder, "pooch", "1.9")
+    package = wheel(service.folder, "genmodels", "0.1.0", "pooch>=1.7")
+    done = service.run("genmodels", package)
+    assert done.returncode == 0, done.stderr
+    assert service.versions()["genmodels"] == "0.1.0"
+
+
 def test_a_version_that_does_not_fit_is_named_and_nothing_is_changed(service):
     service.has("numpy", "1.26.4")
     wheel(service.folder, "numpy", "2.4.0")
