@@ -12,8 +12,8 @@ matplotlib; chapters matplotlib, and some of them Keras or numba.
 Parts are measured in the order in which they matter, each within a limit of its own, and gpu.json
 and gpu.md in benchmarks/results (--out: elsewhere) are written again after each line of the table,
 so that whatever breaks or is stopped loses little. --parts: these alone, with all the time.
---dry-run does the same with few digits on a CPU, in two minutes at most, and writes to a new
-temporary folder unless --out is given: its figures say only that everything runs.
+--dry-run does the same with few digits on a CPU, in about two minutes of a processor's time, and
+writes to a new temporary folder unless --out is given: its figures say only that everything runs.
 """
 
 import argparse

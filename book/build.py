@@ -235,7 +235,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the book below OUTPUT/_build.")
     parser.add_argument("--output", type=Path, default=ROOT, help="default: the repository")
     output = parser.parse_args().output.resolve()
-    status = build(output)
+    try:
+        status = build(output)
+    except KeyboardInterrupt:
+        return 130  # as a shell has it
     if status != 0:
         print("The book was not built: see what is said above.", file=sys.stderr)
         return status

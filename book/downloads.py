@@ -3,7 +3,7 @@
 A chapter shows `figures/NAME.svg`, a file beside the notebook, which a notebook alone has not. In a
 download the drawing has its address in the repository, if this is on GitHub: Colab shows an SVG of
 another host, and neither one within the notebook nor an attachment. Without an address the drawing
-itself stands in the text, as JupyterLab shows it.
+itself stands in the text, as JupyterLab shows it, and a link to a drawing is its words alone.
 """
 
 import base64
@@ -16,9 +16,10 @@ import nbformat
 import notebooks
 from install_cell import BRANCH, repository
 
-__all__ = ["SHOWN", "alone", "github_name", "raw_address"]
+__all__ = ["LINKED", "SHOWN", "alone", "github_name", "raw_address"]
 
 SHOWN = re.compile(r"(!\[[^\]]*\]\()(figures/[\w-]+\.svg)(\))")
+LINKED = re.compile(r"(?<!!)\[([^\]]*)\]\((figures/[\w-]+\.svg)\)")
 
 
 def github_name(url: str) -> str | None:
@@ -50,7 +51,10 @@ def alone(notebook: nbformat.NotebookNode, chapter: Path) -> nbformat.NotebookNo
         drawing = base64.b64encode((chapter.parent / found[2]).read_bytes()).decode()
         return f"{found[1]}data:image/svg+xml;base64,{drawing}{found[3]}"
 
+    def linked(found: re.Match[str]) -> str:
+        return f"[{found[1]}]({urljoin(base, found[2])})" if base else found[1]
+
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = SHOWN.sub(shown, cell.source)
+            cell.source = LINKED.sub(linked, SHOWN.sub(shown, cell.source))
     return notebook

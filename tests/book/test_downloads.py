@@ -50,6 +50,22 @@ def test_code_and_links_stay(monkeypatch):
             assert links.findall(old.source) == links.findall(new.source)
 
 
+def test_a_link_to_a_drawing_does_not_lead_nowhere(monkeypatch):
+    linking = [chapter for chapter in DRAWN if downloads.LINKED.search(notebooks.text_of(chapter))]
+    assert linking
+    for chapter in linking:
+        monkeypatch.setattr(downloads, "repository", dict)
+        text = "\n".join(cell.source for cell in downloads.alone(
+            notebooks.read(chapter), chapter).cells)
+        words = [found[1] for found in downloads.LINKED.finditer(notebooks.text_of(chapter))]
+        assert "](figures/" not in text and all(each in text for each in words)
+        monkeypatch.setattr(downloads, "repository", lambda: {"url": "https://github.com/a/b"})
+        text = "\n".join(cell.source for cell in downloads.alone(
+            notebooks.read(chapter), chapter).cells)
+        assert all(f"[{each}](https://raw.githubusercontent.com/a/b/main/" in text
+                   for each in words)
+
+
 @pytest.mark.parametrize(("url", "name"), [
     ("https://github.com/a/b", "a/b"), ("https://github.com/a/b.git/", "a/b"),
     ("https://git.example.org/a/b", None), ("", None)])

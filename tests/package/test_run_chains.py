@@ -203,7 +203,7 @@ def test_programs_that_start_processes(guard, as_file, message, tmp_path):
     source = PROGRAM.format(guard=guard)
     (tmp_path / "program.py").write_text(source)
     command = [str(tmp_path / "program.py")] if as_file else ["-c", source]
-    ended = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60,
+    ended = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300,
                            check=False)
     if message is None:
         assert (ended.returncode, ended.stdout) == (0, "2\n"), ended.stderr

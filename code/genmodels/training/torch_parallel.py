@@ -141,7 +141,7 @@ class Several(OneProcess):
         if self.first:
             try:
                 answer = [(function(), None)]
-            except (OSError, TypeError, ValueError) as error:
+            except Exception as error:  # the others would wait for ever
                 answer = [(None, error)]
         dist.broadcast_object_list(answer, src=0, group=self._words)
         value, error = answer[0]

@@ -343,7 +343,8 @@ def test_nothing_moves_when_a_figure_starts(browser, html, name, width):
     context.close()
     print(f"{name}, {width} pixels: shift {sum(shifts):.4f}, {after['height']:.0f} pixels high, "
           f"of which {box['height']:.0f} are used")
-    assert after == before, "run `python book/live_stills.py`"
+    # a page may lie a part of a pixel elsewhere once it is painted again
+    assert after == pytest.approx(before, abs=0.5), "run `python book/live_stills.py`"
     assert sum(shifts) < 1e-3
     assert after["height"] - box["height"] < 60  # not much more than it needs
 
