@@ -245,9 +245,8 @@ def test_on_jax_nothing_is_computed_to_see_which_terms_and_weights_there_are():
 
     settings = Settings(num_steps=2, progress=False)
     keras_training.train(model, (IMAGES,), batch_loss, settings, draw=normal(2))
-    assert computed == [False, False]  # to see the terms, and to compile the step
-    weights = [as_numpy(weight.value) for weight in UNet((8, 8, 8)).weights]
-    assert sum(map(np.any, weights)) > len(weights) / 2  # they have values: biases are zero
+    assert computed and not any(computed)  # to see the terms, and to compile the step
+    assert np.any(as_numpy(UNet((8, 8, 8)).conv_full.kernel))  # the weights have values
 
 
 def test_a_backend_chosen_after_keras_was_imported(monkeypatch):
