@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import types
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -11,6 +12,10 @@ import pytest
 # An environment variable would reach the kernels of the notebooks too, which draw inline.
 matplotlib.use("Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, before TensorFlow is imported
+# Nearly all of JAX's time is the compiler's, and each new model is compiled again, though it
+# computes what another did. What was compiled is kept, also what took less than a second.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / "_build/jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 if sys.flags.optimize:
     raise pytest.UsageError("PYTHONOPTIMIZE removes the asserts of chapters and tests: unset it")
@@ -33,6 +38,14 @@ def pytest_collection_modifyitems(config, items):
              and any(map(is_of_torch_alone, item.callspec.params.values()))]
     config.hook.pytest_deselected(items=alone)
     items[:] = [item for item in items if item not in alone]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_for_this_module():
+    """JAX keeps all that it compiled, gigabytes in the end: after a module it forgets it."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from genmodels.models.unet_keras import UNet
 from genmodels.models.vae_keras import MLPVAE, ConvVAE, fit
 from genmodels.training import Settings, keras_tensors
 from genmodels.training import keras as keras_training
+from genmodels.training.history import normal
 
 pytestmark = pytest.mark.keras
 
@@ -228,6 +229,24 @@ def test_float64_on_jax_needs_a_setting(float64):
                 lambda: keras_training.train(dense, (np.ones((4, 3)),), dict, settings)):
         with pytest.raises(TypeError, match=r"float32 on JAX .* got float64 in .*JAX_ENABLE_X64=1"):
             use()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX compiles each operation")
+def test_on_jax_nothing_is_computed_to_see_which_terms_and_weights_there_are():
+    """Operation by operation, this was compiled longer than a training step."""
+    import jax
+
+    model, computed = small_model(), []
+
+    def batch_loss(batch):
+        terms = model.batch_loss(batch)
+        computed.append(not isinstance(terms["loss"], jax.core.Tracer))
+        return terms
+
+    settings = Settings(num_steps=2, progress=False)
+    keras_training.train(model, (IMAGES,), batch_loss, settings, draw=normal(2))
+    assert computed and not any(computed)  # to see the terms, and to compile the step
+    assert np.any(as_numpy(UNet((8, 8, 8)).conv_full.kernel))  # the weights have values
 
 
 def test_a_backend_chosen_after_keras_was_imported(monkeypatch):

@@ -43,6 +43,7 @@ from genmodels.training.keras_tensors import (
     sublayers,
     tensor_of,
     without_autocast,
+    without_values,
 )
 from genmodels.training.memory import memory_grows_with
 from genmodels.validate import (
@@ -163,7 +164,8 @@ class UNet(keras.Model):
             self.conv = conv(1, "conv", kernel_initializer="zeros")
             self.pool = layers.AveragePooling2D(2)
             self.upsample = layers.UpSampling2D(2)  # the nearest pixel
-            self((np.zeros((1, *self.shape)), np.zeros(1), np.zeros(1, int)))  # makes the weights
+            one = np.zeros((1, *self.shape)), np.zeros(1), np.zeros(1, int)
+            without_values(lambda: self(one))  # makes the weights
 
     def get_config(self):
         return {"channels": self.channels, "shape": list(self.shape),

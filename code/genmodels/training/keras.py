@@ -34,6 +34,7 @@ from genmodels.training.keras_tensors import (
     placed,
     tensor_of,
     without_autocast,
+    without_values,
 )
 from genmodels.training.memory import memory_grows_with
 from genmodels.training.packing import place_together
@@ -134,12 +135,17 @@ def compiled(history: History, batch_loss: Callable, precision: str, batch: Batc
 
     Calls batch_loss once on the first batch, to see which terms it has.
     """
-    model = history.model
-    same = batch_loss, precision, [weight.trainable for weight in model.weights], history.optimizer
-    if getattr(history, "_compiled", (None, None))[0] != same:
+    model, names = history.model, []
+
+    def look():
         terms = batch_loss(batch._replace(step=None))
         check_terms(terms, int(batch.data[0].shape[0]))
-        step = Step(model, batch_loss, [name for name in terms if name != "objective"])
+        names.extend(name for name in terms if name != "objective")
+
+    same = batch_loss, precision, [weight.trainable for weight in model.weights], history.optimizer
+    if getattr(history, "_compiled", (None, None))[0] != same:
+        without_values(look)
+        step = Step(model, batch_loss, names)
         with own_settings(model.variable_dtype):  # it makes the loss's mean
             step.compile(history.optimizer)
         history._compiled = same, step

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,7 +16,8 @@ from genmodels.training.history import Settings
 
 __all__ = ["Array", "Tensor", "autocast", "available_devices", "average",
            "check_backend", "check_precise_layers", "own_settings", "placed",
-           "set_deterministic_mode", "sublayers", "tensor_of", "why_no_gpu", "without_autocast"]
+           "set_deterministic_mode", "sublayers", "tensor_of", "why_no_gpu", "without_autocast",
+           "without_values"]
 
 XLA_FLAG = "--xla_gpu_deterministic_ops=true"
 Tensor = Any  # a tensor of the backend, of whichever framework it is
@@ -98,6 +100,18 @@ def without_autocast():
             for kind in {device.split(":")[0] for device in available_devices()}:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+def without_values(function: Callable[[], Any]) -> None:
+    """Calls a function, on JAX with tensors that have a type and a shape, but no values.
+
+    JAX would compile each operation by itself, and take longer than to compile all as one.
+    """
+    if keras.backend.backend() == "jax":
+        with keras.StatelessScope():  # whose end makes the weights that layers asked for
+            sys.modules["jax"].eval_shape(function)
+    else:
+        function()
 
 
 def check_backend() -> None:
