@@ -4,8 +4,8 @@
 
 Runs: the command line of `genmodels.training` under torchrun, with one thread for each process. The
 seconds of training are those of the history, of which the first step's are a part; the whole
-command also imports PyTorch, reads the digits and evaluates. The difference is the largest of any
-term in any epoch from that of one process, relative to the latter.
+command also imports PyTorch, reads the digits and evaluates. Differences are the largest in any
+epoch from the history of one process, relative to it: of the loss, and of any of its terms.
 
 Steps: the median of a step after the first ten, of one process with the whole batch and with its
 half, and of two processes. The model of benchmarks/scaling.py says that two processes take as long
@@ -67,15 +67,16 @@ def run(num_processes: int, precision: str, length: list[str]) -> tuple[float, f
     return history["seconds"], whole, history["terms"]
 
 
-def largest_difference(terms: dict, reference: dict) -> float:
-    """The largest |a/b − 1| of any number of the terms."""
-    return max(float(np.max(np.abs(np.divide(terms[name], reference[name]) - 1)))
-               for name in reference)
+def differences(terms: dict, reference: dict) -> tuple[float, float]:
+    """The largest |a/b − 1| of any epoch's loss, and of any number of the terms."""
+    found = {name: float(np.max(np.abs(np.divide(terms[name], reference[name]) - 1)))
+             for name in reference}
+    return found["loss"], max(found.values())
 
 
 def compare_runs(length: list[str], repeats: int) -> list[str]:
-    rows = ["| precision | processes | training, s | whole command, s | largest difference |",
-            "| --- | --- | --- | --- | --- |"]
+    rows = ["| precision | processes | training, s | whole command, s | loss differs by | "
+            "a term by |", "| --- " * 6 + "|"]
     for precision in ("float32", "bfloat16"):
         runs = {n: [] for n in COUNTS}
         for _ in range(repeats):
@@ -83,9 +84,9 @@ def compare_runs(length: list[str], repeats: int) -> list[str]:
                 runs[n].append(run(n, precision, length))
         for n in COUNTS:
             training, whole, terms = zip(*runs[n])
-            difference = largest_difference(terms[0], runs[1][0][2])
+            of_loss, of_any = differences(terms[0], runs[1][0][2])
             rows.append(f"| {precision} | {n} | {statistics.median(training):.2f} | "
-                        f"{statistics.median(whole):.1f} | {difference:.1e} |")
+                        f"{statistics.median(whole):.1f} | {of_loss:.1e} | {of_any:.1e} |")
             print(rows[-1], flush=True)
     return rows
 
@@ -137,8 +138,8 @@ def time_steps(name: str, batch_size: int) -> None:
 
 
 def compare_steps(repeats: int) -> list[str]:
-    rows = ["| model | whole batch, ms | half of it, ms | sum of the gradients, ms | of one "
-            "number, ms | two processes: model, ms | measured, ms | E(2): model | measured |",
+    rows = ["| model | whole batch | half of it | sum of gradients | of one number | "
+            "T(2), formula | T(2) | E(2), formula | E(2) |",
             "| --- " * 9 + "|"]
     lines = []
     for name in STEPS:
@@ -223,7 +224,7 @@ def main() -> None:
         f"MLPVAE, {asked.num_epochs} epochs of {asked.num_examples:,} digits, batches of "
         f"{BATCH_SIZE}.", "", *compare_runs(length, repeats), "",
         "## Steps", "",
-        f"Batches of {BATCH_SIZE} in float32. The model: half the batch, and the sums.", "",
+        f"Batches of {BATCH_SIZE} in float32, times in ms. The formula: half the batch, and the sums.", "",
         *compare_steps(repeats), "",
         "## Chains", "",
         f"{NUM_CHAINS} chains of {NUM_TRAJECTORIES:,} trajectories of hybrid Monte Carlo, φ⁴ with "
