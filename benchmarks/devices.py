@@ -5,20 +5,24 @@
 Each run is a process of its own; the numbers of devices take turns. The devices are the GPUs that
 JAX sees, else as many parts of the CPU. The seconds of training are those of the history, the
 compilation of the step among them; after a first call of one epoch, which compiles, come the epochs
-that are timed apart. The difference is the largest of any term in any epoch from that on one
-device, relative to the latter. Prints a table in Markdown.
+that are timed apart. Differences are the largest in any epoch from the history on one device, relative
+to it: of the loss, and of any of its terms. Writes results/devices.md.
 """
 
 import argparse
+import datetime
 import json
 import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
-from processes import largest_difference
+from processes import differences
 
 from genmodels.validate import check_positive_int
+
+RESULTS = Path(__file__).parent / "results" / "devices.md"
 
 
 def train(num_devices: int, dtype: str, num_examples: int, num_epochs: int) -> None:
@@ -69,23 +73,30 @@ def main() -> None:
         train(arguments.on, arguments.dtype, arguments.num_examples, arguments.num_epochs)
         return
     repeats = check_positive_int(arguments.repeats, "repeats")
-    print(f"ConvVAE, {arguments.num_examples:,} digits, batches of 128, {os.cpu_count()} cores; "
-          f"medians of {repeats} runs\n")
-    print("| precision | devices | first epoch, s | the next "
-          f"{arguments.num_epochs}, s | largest difference |")
-    print("| --- | --- | --- | --- | --- |")
-    counts = (1, 2, 4)
+    rows = [f"| precision | devices | first epoch, s | the next {arguments.num_epochs}, s | loss "
+            "differs by | a term by |", "| --- " * 6 + "|"]
+    counts, load = (1, 2, 4), os.getloadavg()[0]
     for dtype in ("float32", "float64"):
         runs = {n: [] for n in counts}
         for _ in range(repeats):
             for n in counts:
                 runs[n].append(run(n, dtype, arguments))
         for n in counts:
-            difference = largest_difference(runs[n][0]["terms"], runs[1][0]["terms"])
-            print(f"| {dtype} | {n} | {statistics.median(each['first'] for each in runs[n]):.2f} | "
-                  f"{statistics.median(each['seconds'] for each in runs[n]):.2f} | "
-                  f"{difference:.1e} |", flush=True)
-    print(f"\n{runs[1][0]['of']}")
+            of_loss, of_any = differences(runs[n][0]["terms"], runs[1][0]["terms"])
+            first, others = (statistics.median(each[what] for each in runs[n])
+                             for what in ("first", "seconds"))
+            rows.append(f"| {dtype} | {n} | {first:.2f} | {others:.2f} | {of_loss:.1e} | "
+                        f"{of_any:.1e} |")
+            print(rows[-1], flush=True)
+    asked = " ".join(f"--{name}={getattr(arguments, name)}"
+                     for name in ("num_examples", "num_epochs", "repeats")).replace("_", "-")
+    RESULTS.write_text("\n".join([
+        "# One training on several devices, in Keras on JAX", "",
+        f"`python benchmarks/devices.py {asked}`, {datetime.date.today()}, {runs[1][0]['of']}, "
+        f"{os.cpu_count()} cores; ConvVAE, {arguments.num_examples:,} digits, batches of 128; "
+        f"medians of {repeats} runs; load of the machine by other programs, at the beginning: "
+        f"{load:.1f}.", "", *rows]) + "\n", encoding="utf-8")
+    print(f"Written to {RESULTS}")
 
 
 if __name__ == "__main__":

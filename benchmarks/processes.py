@@ -224,7 +224,8 @@ def main() -> None:
         f"MLPVAE, {asked.num_epochs} epochs of {asked.num_examples:,} digits, batches of "
         f"{BATCH_SIZE}.", "", *compare_runs(length, repeats), "",
         "## Steps", "",
-        f"Batches of {BATCH_SIZE} in float32, times in ms. The formula: half the batch, and the sums.", "",
+        f"Batches of {BATCH_SIZE} in float32, times in ms. The formula: half the batch, and the "
+        "sums.", "",
         *compare_steps(repeats), "",
         "## Chains", "",
         f"{NUM_CHAINS} chains of {NUM_TRAJECTORIES:,} trajectories of hybrid Monte Carlo, φ⁴ with "
