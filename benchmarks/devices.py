@@ -5,8 +5,8 @@
 Each run is a process of its own; the numbers of devices take turns. The devices are the GPUs that
 JAX sees, else as many parts of the CPU. The seconds of training are those of the history, the
 compilation of the step among them; after a first call of one epoch, which compiles, come the epochs
-that are timed apart. Differences are the largest in any epoch from the history on one device, relative
-to it: of the loss, and of any of its terms. Writes results/devices.md.
+that are timed apart. Differences are the largest in any epoch from the history on one device,
+relative to it: of the loss, and of any of its terms. Writes results/devices.md.
 """
 
 import argparse
