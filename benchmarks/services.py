@@ -231,11 +231,20 @@ def report(results: list[Mapping]) -> str:
                   for name in names)])]) + "\n"
 
 
-def add(found: Mapping, path: Path) -> None:
-    """Write a result beside those of other services and Pythons, and the report of all."""
+def add(found: dict, path: Path) -> None:
+    """Write a result beside those of other services and Pythons, and the report of all.
+
+    Of an earlier result with the same versions, the chapters that were not run again stay.
+    """
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    key = found["service"], found["python"]
-    results = [each for each in results if (each["service"], each["python"]) != key] + [found]
+    key, again = (found["service"], found["python"]), {row["chapter"] for row in found["chapters"]}
+    for each in [each for each in results if (each["service"], each["python"]) == key]:
+        results.remove(each)
+        stay = [row for row in each["chapters"] if row["chapter"] not in again]
+        if stay and each["versions"] == found["versions"]:
+            changed = sorted({*each["files_changed"], *found["files_changed"]})
+            found = found | {"chapters": stay + found["chapters"], "files_changed": changed}
+    results.append(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(report(results), encoding="utf-8")
