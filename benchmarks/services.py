@@ -231,6 +231,25 @@ def report(results: list[Mapping]) -> str:
                   for name in names)])]) + "\n"
 
 
+def add(found: dict, path: Path) -> None:
+    """Write a result beside those of other services and Pythons, and the report of all.
+
+    Of an earlier result with the same versions, the chapters that were not run again stay.
+    """
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    key, again = (found["service"], found["python"]), {row["chapter"] for row in found["chapters"]}
+    for each in [each for each in results if (each["service"], each["python"]) == key]:
+        results.remove(each)
+        stay = [row for row in each["chapters"] if row["chapter"] not in again]
+        if stay and each["versions"] == found["versions"]:
+            changed = sorted({*each["files_changed"], *found["files_changed"]})
+            found = found | {"chapters": stay + found["chapters"], "files_changed": changed}
+    results.append(found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(report(results), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("services", nargs="+", help="newest, oldest, or a file of pip freeze")
@@ -249,20 +268,14 @@ def main() -> None:
     if changed := output_of("git", "status", "--porcelain", "--", *INSTALLED):
         parser.error(f"the cell installs the last commit: commit first, got changes in\n{changed}")
 
-    results = json.loads(asked.output.read_text(encoding="utf-8")) if asked.output.exists() else []
     sound = True
     for service in asked.services:
         for python in asked.python:
             with tempfile.TemporaryDirectory(prefix="service-") as folder:
                 found = run(service, python, [by_name[name] for name in asked.chapters or by_name],
                             Path(folder))
+                add(found, asked.output)  # the folder takes a while to delete
             sound &= is_sound(found)
-            results = [each for each in results if (each["service"], each["python"])
-                       != (found["service"], found["python"])]
-            results.append(found)
-            asked.output.parent.mkdir(parents=True, exist_ok=True)
-            asked.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            asked.output.with_suffix(".md").write_text(report(results), encoding="utf-8")
     print(f"Written to {asked.output.with_suffix('.md')}")
     sys.exit(not sound)
 

@@ -143,3 +143,18 @@ def test_a_run_is_added_to_those_of_other_services_and_its_status_tells(
     assert [(each["service"], each["date"]) for each in stored] == [
         ("oldest", "2026-01-01"), ("newest", "2026-02-02")]
     assert path.with_suffix(".md").read_text() == services.report(stored)
+
+
+def test_a_chapter_that_is_run_again_replaces_the_earlier_run_with_the_same_versions(
+        services, tmp_path):
+    path = tmp_path / "services.json"
+    services.add(result(**row_with(error="killed"), files_changed=["a"]), path)
+    services.add(result(**row_with(chapter="bounds")), path)
+    services.add(result(**row_with(error="")), path)
+    (stored,) = json.loads(path.read_text())
+    assert [(row["chapter"], row["error"]) for row in stored["chapters"]] == [
+        ("bounds", ""), ("elbo", "")]
+    assert stored["files_changed"] == ["a"]
+    services.add(result(**row_with(chapter="bounds"), versions={"numpy": "2.5.0"}), path)
+    (stored,) = json.loads(path.read_text())
+    assert [row["chapter"] for row in stored["chapters"]] == ["bounds"]

@@ -124,6 +124,16 @@ def test_keras_own_fit_and_evaluate_average_over_the_examples():
     assert logs["loss"][-1] < logs["loss"][0]
 
 
+def test_the_history_is_of_each_epoch_where_keras_averages_over_all_batches(monkeypatch):
+    def loss():
+        return fit(small_model(), IMAGES, num_epochs=3, batch_size=3, learning_rate=0.01,
+                   progress=False)["loss"]
+
+    expected = loss()
+    monkeypatch.setattr(keras.Model, "reset_metrics", lambda model: None)  # as before Keras 3.15
+    np.testing.assert_allclose(loss(), expected, rtol=RTOL)
+
+
 def test_another_compile_in_between_does_not_change_the_run():
     def run(disturb):
         model = small_model()

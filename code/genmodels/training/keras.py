@@ -98,13 +98,21 @@ def train(model: keras.Model, data: tuple[Array, ...],
     return history
 
 
+class MeanOfBatch(keras.metrics.Mean):
+    """The mean over the last batch alone: Keras before 3.15 goes on from one batch to the next."""
+
+    def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
+        self.reset_state()
+        super().update_state(values, sample_weight)
+
+
 class Step(keras.Model):
     """A model and its batch_loss, as Keras wants them: it differentiates `compute_loss`."""
 
     def __init__(self, model: keras.Model, batch_loss: Callable, names: list[str]):
         with own_settings(model.variable_dtype) as dtype:
             super().__init__(dtype=dtype)
-            self.means = {name: keras.metrics.Mean(name, dtype=dtype) for name in names}
+            self.means = {name: MeanOfBatch(name, dtype=dtype) for name in names}
             self.terms = layers.Lambda(functools.partial(terms_of, batch_loss), autocast=False)
         self.trained = model
         self.built = self.terms.built = True  # the model has its weights
