@@ -12,8 +12,9 @@ PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
 ON_EACH_BACKEND := -m keras $$(grep -rl --include='test_*.py' 'mark\.keras' tests)
 # How long each test took is written there: `make test` shows the slowest twenty.
 DURATIONS := --junitxml=_build/durations
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 QUICK := GENMODELS_BUDGET=quick GENMODELS_HTML=_build/quick/_build/html
+# The 5,000 digits suffice to test chapters; `make book` executes them with all there are.
+FEW_DIGITS := GENMODELS_DATA=bundled
 
 # Chapters run in their own folders, where a relative path would be another one.
 ifneq ($(GENMODELS_DATA),)
@@ -24,8 +25,8 @@ export GENMODELS_DATA
 endif
 
 .NOTPARALLEL:
-.PHONY: help book pdf test check quick-book test-tensorflow test-torch test-jax lab student \
-        drift weights bench lint clean
+.PHONY: help book pdf test check quick-book chapters-tensorflow test-tensorflow test-torch \
+        test-jax lab student drift weights bench lint clean
 
 help:
 	@echo "make book        build the book; the last line says where to open it"
@@ -57,20 +58,24 @@ pdf: $(INSTALLED)
 
 # All parts run, also after a failure in one of them; any failure is a failure of `make test`.
 test: $(INSTALLED)
-	@$(MAKE) --no-print-directory --keep-going quick-book test-tensorflow test-torch test-jax
+	@$(MAKE) --no-print-directory --keep-going quick-book chapters-tensorflow \
+	    test-tensorflow test-torch test-jax
 
 # Every chapter is executed here, with Keras on PyTorch; those with Keras once more below.
 quick-book: $(INSTALLED)
-	@$(QUICK) KERAS_BACKEND=torch $(BIN)/python book/build.py --output _build/quick
+	@$(QUICK) $(FEW_DIGITS) KERAS_BACKEND=torch $(BIN)/python book/build.py --output _build/quick
 
 # One chapter: its notebook, its exercises and its page. Fast, for whoever changes it.
 check: $(INSTALLED)
 	@$(BIN)/python book/check.py $(CHAPTER)
 
+chapters-tensorflow: $(INSTALLED)
+	@chapters=$$($(BIN)/python book/dependencies.py keras) && \
+	    $(QUICK) $(FEW_DIGITS) KERAS_BACKEND=tensorflow \
+	    $(BIN)/python book/execution.py _build/tensorflow $$chapters
+
 test-tensorflow: $(INSTALLED)
-	chapters=$$($(BIN)/python book/dependencies.py keras) && \
-	    $(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(DURATIONS)-tensorflow.xml $(NBVAL) \
-	    tests $$chapters
+	$(QUICK) KERAS_BACKEND=tensorflow $(PYTEST) $(DURATIONS)-tensorflow.xml tests
 
 test-torch: $(INSTALLED)
 	$(QUICK) KERAS_BACKEND=torch $(PYTEST) $(DURATIONS)-torch.xml $(ON_EACH_BACKEND)

@@ -1,7 +1,8 @@
 """Answers planted into a kernel: right ones are accepted, wrong ones refused, by name where known.
 
-For each chapter one kernel runs what stands above the exercises, then each answer and the check
-of the notebook. Nothing may end in a traceback.
+A kernel runs what stands above the exercises of a chapter, then each answer and the check of the
+notebook. Nothing may end in a traceback. All chapters have the same kernel, one after the other, so
+that the frameworks are imported once; that a chapter needs nothing of another, its execution shows.
 """
 
 import ast
@@ -73,6 +74,9 @@ GENERIC_VALUES = {"None": "{f} = None", "text": "{f} = 'seven'", "NaN": "{f} = f
                   "wrong shape": "{f} = np.zeros((2, 3, 5, 7))", "a function": "{f} = print"}
 
 
+CHECKED = "--- what follows is printed by the check ---"
+
+
 def tagged(chapter: str, tag: str) -> list[str]:
     return [cell["source"] for cell in notebooks.cells_of(CHAPTERS[chapter])
             if tag in cell["metadata"].get("tags", [])]
@@ -138,13 +142,18 @@ class Kernel:
 
 
 @pytest.fixture(scope="module")
-def kernel(chapter):
+def running():
     started = Kernel()
-    for source in tagged(chapter, "exercise-setup"):
-        assert started.run(source)[1] == ""
-    assert started.run("import numpy as np; from genmodels import exercises")[1] == ""
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="module")
+def kernel(chapter, running):
+    for source in ("%reset -f", *tagged(chapter, "exercise-setup"),
+                   "import numpy as np; from genmodels import exercises"):
+        assert running.run(source)[1] == ""
+    return running
 
 
 def source_of(answer: str | Swap, base: str) -> str:
@@ -152,10 +161,10 @@ def source_of(answer: str | Swap, base: str) -> str:
 
 
 def feedback(kernel: Kernel, stub: str, answer: str, check: str) -> str:
-    assert kernel.run(f"{stub}\n\n\n{answer}")[1] == "", answer
-    printed, raised = kernel.run(check)
+    """Return what the check of an answer prints, without the line breaks."""
+    printed, raised = kernel.run(f"{stub}\n\n\n{answer}\n\n\nprint({CHECKED!r})\n{check}")
     assert raised == "", f"{answer}\n{raised}"
-    return " ".join(printed.split())  # without the line breaks
+    return " ".join(printed.partition(f"{CHECKED}\n")[2].split())
 
 
 @each_chapter
@@ -260,9 +269,9 @@ def test_wrong_answers_are_refused_by_name(chapter, kernel):
 def feedback_once_begun(kernel: Kernel, stub: str, answer: str, check: str) -> str:
     """Return the feedback on an answer that was stopped in itself, not before it was called."""
     for limit in (0.1, 1.0, exercises.TIME_LIMIT):  # seconds: some tests compute something first
-        assert kernel.run(f"exercises.TIME_LIMIT, exercises.begun = {limit}, False")[1] == ""
-        told = feedback(kernel, stub, answer, check)
-        if kernel.run("print(exercises.begun)")[0] == "True\n":
+        started = f"exercises.TIME_LIMIT, exercises.begun = {limit}, False\n{stub}"
+        told = feedback(kernel, started, answer, f"{check}\nprint(exercises.begun)")
+        if told.endswith(" True"):
             break
     kernel.run(f"exercises.TIME_LIMIT = {exercises.TIME_LIMIT}")
     return told

@@ -1,6 +1,7 @@
 """The grader: what each kind of submission costs, and whom."""
 
 import csv
+import functools
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import test_exercises
+from forks import Fork
 
 import exercise_list
 import notebooks
@@ -92,6 +94,13 @@ def graded(tmp_path, notebook_cells, limits=LIMITS):
     rows, done = grade.grade(path, limits)
     assert {row[2] for row in rows} == set(NAMES)
     return {row[2]: row[3] for row in rows}, done, {row[2]: row[4] for row in rows}
+
+
+@pytest.fixture(autouse=True)
+def forked(request, monkeypatch):
+    """Submissions run in forks, which start at once, but for those that need a fresh process."""
+    if request.function not in IN_A_FRESH_PROCESS:
+        monkeypatch.setattr(grade, "started", Fork)
 
 
 def test_all_right(tmp_path):
@@ -196,7 +205,7 @@ SPOILT = {
 
 @pytest.mark.parametrize(("source", "status"), SPOILT.values(), ids=SPOILT)
 def test_a_bad_cell_costs_its_own_exercise_alone(tmp_path, source, status):
-    limits = grade.Limits(cell_time=6.0) if status == "time-out" else LIMITS
+    limits = grade.Limits(cell_time=4.0) if status == "time-out" else LIMITS
     statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: source}), limits)
     assert statuses.pop(BAD) == status
     assert set(statuses.values()) == {"right"} and done
@@ -213,7 +222,7 @@ def test_a_stub_whose_cell_raises_is_an_error(tmp_path):
 def test_an_answer_that_never_ends(tmp_path):
     name = test_exercises.names_checked(test_exercises.by_exercise(CHAPTER, "check")[BAD])[1][0]
     source = f"def {name}(*a, **k):\n    while True:\n        pass"
-    limits = grade.Limits(cell_time=12.0)  # half of it for an answer
+    limits = grade.Limits(cell_time=6.0)  # half of it for an answer
     statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: source}), limits)
     assert statuses.pop(BAD) == "time-out"
     assert set(statuses.values()) == {"right"} and done
@@ -429,15 +438,16 @@ def test_the_last_check_counts(tmp_path):
         assert "the last check counts" in " ".join(told.split())
 
 
-def test_an_answer_may_be_slower_than_in_the_notebook_of_the_student(tmp_path):
+def test_an_answer_may_be_slower_than_in_the_notebook_of_the_student(tmp_path, monkeypatch):
     """Its test calls it more than once, and the limit in a notebook is on all calls."""
-    pauses = 2 * [0.55 * exercises.TIME_LIMIT]
+    limit = 1.0  # seconds, in the notebook
+    monkeypatch.setattr(grade, "started", functools.partial(Fork, time_limit=limit))
+    pauses = 2 * [0.55 * limit]
     name = test_exercises.names_checked(test_exercises.by_exercise(CHAPTER, "check")[BAD])[1][0]
     answer = (f"{SOLUTIONS[BAD]}\n\n\nimport time\npauses, swift = {pauses}, {name}\n"
               f"def {name}(*a, **k):\n    time.sleep(pauses.pop() if pauses else 0)\n"
               "    return swift(*a, **k)")
-    statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: answer}),
-                               grade.Limits(cell_time=4 * exercises.TIME_LIMIT))
+    statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: answer}))
     assert set(statuses.values()) == {"right"} and done
 
 
@@ -522,3 +532,7 @@ def test_the_set_for_students_has_every_stub_and_no_solution(tmp_path):
         assert "# Solution" not in text and 'class=\\"solution\\"' not in text
     checks = "".join(path.read_text(encoding="utf-8") for path in written)
     assert all(f'check(\\"{name}\\"' in checks for name in registry.CHAPTER_OF)
+
+
+# They show that a fresh process does as a fork does, and what is decided before its imports.
+IN_A_FRESH_PROCESS = [test_all_right, test_magics_and_commands, test_table_and_csv_and_exit_code]

@@ -38,6 +38,11 @@ def equal(vae, ours, theirs):
         np.testing.assert_allclose(array, to_arrays(theirs)[name], rtol=rtol, atol=rtol)
 
 
+def examples(vae):
+    """Fifty, so that the last batch is smaller; Keras would compile another step for that."""
+    return X if vae is vae_torch else X[:48]
+
+
 class Killed(BaseException):
     """Stands for the end of the process: nothing in `train` catches it."""
 
@@ -53,14 +58,14 @@ def killed_at(step, vae, model, folder, monkeypatch, **settings):
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(History, "record", die)
-        vae.fit(model, X, checkpoint=folder, **{**RUN, **settings})
+        vae.fit(model, examples(vae), checkpoint=folder, **{**RUN, **settings})
 
 
 @functools.cache
 def whole_run(vae):
     """A model and its history, which no test changes."""
     model = make(vae)
-    return model, vae.fit(model, X, **RUN)
+    return model, vae.fit(model, examples(vae), **RUN)
 
 
 @pytest.mark.keras
@@ -71,14 +76,14 @@ def test_a_run_that_was_killed_equals_one_that_was_not(vae, step, tmp_path, monk
     killed_at(step, vae, make(vae), tmp_path, monkeypatch)
     assert json.loads((tmp_path / "checkpoint.json").read_text())["num_steps"] == step // 100 * 100
     model = make(vae)  # of a new process
-    history = vae.fit(model, X, checkpoint=tmp_path, **RUN)
+    history = vae.fit(model, examples(vae), checkpoint=tmp_path, **RUN)
     equal(vae, model, whole)
     assert history.num_steps == 250
     for name, values in expected.terms.items():
         np.testing.assert_allclose(history[name], values, rtol=0 if vae is vae_torch else 1e-5)
     assert len(list(tmp_path.glob("[!.]*"))) == 3  # and the lock
     # a run that is complete is not run again
-    again = vae.fit(make(vae), X, checkpoint=tmp_path, **RUN)
+    again = vae.fit(make(vae), examples(vae), checkpoint=tmp_path, **RUN)
     assert again.num_steps == 250
 
 
@@ -91,7 +96,7 @@ def weights_of_run(num_steps, folder=None):
     model, rng = vae.MLPVAE(2, 8, shape=(8, 8)), np.random.default_rng(0)
     from_arrays(model, {{name: 0.2 * rng.standard_normal(array.shape)
                         for name, array in to_arrays(model).items()}})
-    vae.fit(model, rng.random((50, 8, 8)), num_steps=num_steps, batch_size=16, seed=1,
+    vae.fit(model, rng.random((48, 8, 8)), num_steps=num_steps, batch_size=16, seed=1,
             progress=False, precision="float32", checkpoint=folder)
     return to_arrays(model)
 """
@@ -121,7 +126,7 @@ def test_kill_9_at_a_random_step(vae, tmp_path):
 
     GENMODELS_KILLS says how often; the steps are drawn, not the times.
     """
-    kills, num_steps = int(os.environ.get("GENMODELS_KILLS", 2)), 1500
+    kills, num_steps = int(os.environ.get("GENMODELS_KILLS", 2)), 600
     framework, name = next(name for name in VAES if VAES[name] is vae), vae.__name__.split(".")[-1]
     command = [sys.executable, "-c", PROGRAM.format(name=name), str(tmp_path / "killed"),
                str(num_steps)]

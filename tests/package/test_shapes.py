@@ -26,7 +26,8 @@ DATA = {"real fields": (WAVE + RNG.normal(size=(20, 16, 16)), "gaussian"),
         "pixels of unit variance": (RNG.random((20, 8, 12)), "gaussian-pixels")}
 VAES = {"torch": vae_torch, "keras": vae_keras}
 UNETS = {"torch": unet_torch, "keras": unet_keras}
-SETTINGS = {"num_steps": 10, "batch_size": 8, "learning_rate": 0.003, "recipe": "lecture",
+# Batches of one size: Keras compiles another step for a smaller last one, as in test_vae.
+SETTINGS = {"num_steps": 10, "batch_size": 10, "learning_rate": 0.003, "recipe": "lecture",
             "progress": False}
 each_vae = pytest.mark.parametrize("vae", VAES.values(), ids=VAES)
 each_data = pytest.mark.parametrize(("x", "likelihood"), DATA.values(), ids=DATA)
@@ -139,17 +140,19 @@ def shift_of_encoder(vae, model, x):
 
 
 @pytest.mark.parametrize("unet", UNETS.values(), ids=UNETS)
-@pytest.mark.parametrize(("x", "arguments"), [
-    (DATA["real fields"][0], {"pixels": False, "num_labels": 0, "periodic": True}),
-    (DATA["spins"][0], {"pixels": False, "num_labels": 2}),
-    (DATA["grey pixels"][0], {"num_labels": 3})], ids=["real fields", "spins", "grey pixels"])
-def test_a_unet_of_any_shape_learns(unet, x, arguments):
+@pytest.mark.parametrize(("name", "precision", "arguments"), [
+    ("real fields", "float32", {"pixels": False, "num_labels": 0, "periodic": True}),
+    ("spins", "bfloat16", {"pixels": False, "num_labels": 2, "periodic": True}),
+    ("spins", "float32", {"pixels": False, "num_labels": 0}),
+    ("grey pixels", "bfloat16", {"num_labels": 3})])
+def test_a_unet_of_any_shape_and_edge_learns_in_either_precision(unet, name, precision, arguments):
     keras.utils.set_random_seed(0)
     torch.manual_seed(0)
+    x = DATA[name][0]
     model = unet.UNet((8, 8, 8), shape=x.shape[1:], **arguments)
     labels = None if arguments["num_labels"] == 0 else np.arange(20) % arguments["num_labels"]
     before = unet.loss_terms(model, x, labels).mean()
-    unet.fit(model, x, labels, **SETTINGS)
+    unet.fit(model, x, labels, precision=precision, **SETTINGS)
     assert unet.loss_terms(model, x, labels).mean() < before
     estimate = model.denoiser(labels)(x, 0.5)
     assert estimate.shape == x.shape and np.all(np.isfinite(estimate))
@@ -199,12 +202,9 @@ def test_a_flag_is_true_or_false(name):
 
 @pytest.mark.parametrize("periodic", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_networks_of_any_edge_are_trained_in_either_precision(periodic, precision):
+def test_vaes_of_any_edge_are_trained_in_either_precision(periodic, precision):
     x = DATA["spins"][0]
     run = {"num_steps": 2, "batch_size": 10, "progress": False, "precision": precision}
-    for unet in (unet_torch, unet_keras):
-        model = unet.UNet((8, 8, 8), shape=(8, 8), num_labels=0, pixels=False, periodic=periodic)
-        assert np.isfinite(unet.fit(model, x, **run)["loss"][0])
     for vae in (vae_torch, vae_keras):
         model = vae.ConvVAE(2, shape=(8, 8), likelihood="spins", periodic=periodic)
         assert np.isfinite(vae.fit(model, x, **run)["loss"][0])

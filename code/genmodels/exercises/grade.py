@@ -277,13 +277,9 @@ def run(submission: Submission, skipped: set[int], lost: set[str], limits: Limit
            "memory": limits.memory, "answer_time": limits.cell_time / 2, "token": token}
     attempt, lines = Attempt(), queue.Queue()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        environment = os.environ | {"GENMODELS_BUDGET": "quick", "MPLBACKEND": "agg",
-                                    "IPYTHONDIR": folder, "PYTHONSAFEPATH": "1"}
-        process = subprocess.Popen([sys.executable, "-m", "genmodels.exercises.grade", "--worker"],
-                                   cwd=folder, env=environment, stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   start_new_session=True, text=True, encoding="utf-8",
-                                   errors="replace")
+        process = started(folder, os.environ | {
+            "GENMODELS_BUDGET": "quick", "MPLBACKEND": "agg", "IPYTHONDIR": folder,
+            "PYTHONSAFEPATH": "1"})
 
         def listen() -> None:
             for line in process.stdout:
@@ -306,6 +302,15 @@ def run(submission: Submission, skipped: set[int], lost: set[str], limits: Limit
         how = f"signal {-code}" if code and code < 0 else f"exit code {code}"
         attempt.reason = ("error", f"the cell ended the process ({how})")
     return attempt
+
+
+def started(folder: str, environment: dict[str, str]) -> subprocess.Popen:
+    """Start a fresh process in a folder: it does what `work` does."""
+    return subprocess.Popen([sys.executable, "-m", "genmodels.exercises.grade", "--worker"],
+                            cwd=folder, env=environment, stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                            start_new_session=True, text=True, encoding="utf-8",
+                            errors="replace")
 
 
 def follow(attempt: Attempt, lines: queue.Queue, token: str, cell_time: float,

@@ -4,11 +4,13 @@ The pages are those that GENMODELS_HTML names, or else `_build/html`; where Chro
 path, CHROMIUM names it. Without pages or a browser these tests are skipped, and say why.
 """
 
+import contextlib
 import functools
 import http.server
 import os
 import shutil
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,21 @@ def browser(html):
         chromium.close()
 
 
-@pytest.fixture
-def page(browser):
-    """A page 1280 pixels wide; an error that it reports, or a request elsewhere, is a failure."""
+def left_as_written(tab):
+    """Leave formulas as they are written in the pages of a tab, which take half the time then."""
+    tab.route("**/tex-svg-full.js*", lambda route: route.fulfill(body=""))
+    return tab
+
+
+@pytest.fixture(scope="session")
+def without_formulas() -> Callable:
+    """A function that leaves formulas as they are written in a tab, and returns the tab."""
+    return left_as_written
+
+
+@contextlib.contextmanager
+def quiet(browser) -> Iterator:
+    """A tab 1280 pixels wide; an error that it reports, or a request elsewhere, is a failure."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     tab.set_default_navigation_timeout(120_000)  # a long page on a busy machine
@@ -86,15 +100,35 @@ def page(browser):
 
 
 @pytest.fixture
-def figure(page, html, request):
-    """The moving figure `FIGURE` of the page `PAGE`: a module of tests names both.
+def page(browser):
+    """A tab 1280 pixels wide; an error that it reports, or a request elsewhere, is a failure."""
+    with quiet(browser) as tab:
+        yield tab
 
-    The formulas around it are left as they are, so that it is there sooner.
-    """
-    page.route("**/tex-svg-full.js*", lambda route: route.fulfill(body=""))
-    selector = request.module.FIGURE
-    page.goto((html / request.module.PAGE).as_uri())
-    page.locator(f"{selector}.started").wait_for()
-    found = page.locator(selector)
+
+@pytest.fixture
+def plain(page):
+    """The same, with formulas left as they are written."""
+    return left_as_written(page)
+
+
+def moving(tab, html, module):
+    """Open the page `PAGE` and return its moving figure `FIGURE`: a module of tests names both."""
+    tab.goto((html / module.PAGE).as_uri())
+    tab.locator(f"{module.FIGURE}.started").wait_for()
+    found = tab.locator(module.FIGURE)
     found.scroll_into_view_if_needed()
     return found
+
+
+@pytest.fixture
+def figure(plain, html, request):
+    """The moving figure of a module of tests, in a page of its own."""
+    return moving(plain, html, request.module)
+
+
+@pytest.fixture(scope="module")
+def shared_figure(browser, html, request):
+    """The same for all tests of a module that set what they look at: its page is opened once."""
+    with quiet(browser) as tab:
+        yield moving(left_as_written(tab), html, request.module)

@@ -53,9 +53,11 @@ window.measures = (() => {
     });
   }
 
-  // Of the words of each kind one stays: colours depend on the elements around them, their classes
-  // and styles, and in tables on the parity of the row. Formulas without words are left out.
-  function thin() {
+  // Of the words of each kind one stays, and none where the kind is known from another page; returns
+  // the kinds that were not. Colours depend on the elements around the words, their classes and
+  // styles, and in tables on the parity of the row. An element that holds no word any more is left
+  // empty, since axe-core goes through all there are.
+  function thin(known) {
     const kinds = new Map();
     const kind = (element) => {
       if (!element) return "";
@@ -66,17 +68,29 @@ window.measures = (() => {
       }
       return kinds.get(element);
     };
-    const [seen, others] = [new Set(), []];
+    const [seen, others, full] = [new Set(known), [], new Set()];
+    const keep = (element) => {
+      for (; element && !full.has(element); element = element.parentElement) full.add(element);
+    };
+    document.querySelectorAll("input, select, textarea, style").forEach(keep);
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
       const words = walker.currentNode;
       if (!words.data.trim() || !shown(words.parentElement)) continue;
       const found = kind(words.parentElement);
       if (seen.has(found)) others.push(words);
-      else seen.add(found);
+      else keep(words.parentElement);
+      seen.add(found);
     }
     others.forEach((words) => (words.data = "")); // at last: or each `shown` computes a new style
-    formulas().forEach((math) => math.textContent.trim() || math.remove());
+    const clear = (element) => {
+      for (const inner of element.children) {
+        if (full.has(inner)) clear(inner);
+        else inner.replaceChildren();
+      }
+    };
+    clear(document.body);
+    return [...seen].slice(known.length);
   }
 
   // Colours that fade have arrived.

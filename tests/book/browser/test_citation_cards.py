@@ -17,9 +17,9 @@ def at(html, name=CHAPTER) -> str:
 
 
 @pytest.fixture
-def chapter(page, html):
-    page.goto(at(html), wait_until="domcontentloaded")
-    return page
+def chapter(plain, html):
+    plain.goto(at(html), wait_until="domcontentloaded")
+    return plain
 
 
 def test_a_card_follows_the_pointer_and_stays_under_it(chapter):
@@ -64,9 +64,9 @@ def test_each_card_is_whole_inside_the_window_and_beside_its_link(chapter):
         assert chapter.evaluate(wrong) == [], width
 
 
-def test_a_finger_follows_the_link(browser, html):
+def test_a_finger_follows_the_link(browser, html, without_formulas):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
-    page = context.new_page()
+    page = without_formulas(context.new_page())
     page.goto(at(html), wait_until="domcontentloaded")
     target = page.locator(LINK).get_attribute("href").partition("#")[2]
     page.tap(LINK)
@@ -92,7 +92,8 @@ def test_an_open_card_is_not_printed(chapter):
     wait_for_cards(chapter, 0)
 
 
-def test_every_link_leads_to_an_entry_and_back(page, html):
+def test_every_link_leads_to_an_entry_and_back(plain, html):
+    page = plain
     page.goto(at(html, "chapters/appendix/bibliography.html"), wait_until="domcontentloaded")
     entries = page.locator("li.bibliography-entry")
     count = entries.count()

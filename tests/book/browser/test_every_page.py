@@ -231,14 +231,18 @@ def on_paper(visit: Visit) -> dict:
     return found
 
 
-def for_everybody(visit: Visit) -> dict[str, list[str]]:
-    """Return what axe-core objects to, in the light and in the dark."""
+def for_everybody(visit: Visit, seen: list[str]) -> dict[str, list[str]]:
+    """Return what axe-core objects to; of colours, in the light and in the dark, in what is new.
+
+    `seen` are the kinds of words whose colours are known; those of this page are added.
+    """
     visit.measure("hollow")
     found = {"": visit.accessibility(OF_THE_REST)}
-    visit.measure("thin")
-    for theme in ("dark", "light"):  # the next page is opened in the light
-        visit.colour(theme)
-        found[theme] = visit.accessibility(OF_COLOURS)
+    if new := visit.measure("thin", seen):
+        seen += new
+        for theme in ("dark", "light"):  # the next page is opened in the light
+            visit.colour(theme)
+            found[theme] = visit.accessibility(OF_COLOURS)
     return found
 
 
@@ -248,6 +252,7 @@ def visited(browser, html, server) -> Callable[[str], dict]:
     pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
     wide, narrow = Visit(browser, 1280), Visit(browser, 390)
     seen: dict[str, set[str]] = {"dark": set(), "light": set()}  # kinds of controls
+    words: dict[int, list[str]] = {1280: [], 390: []}  # kinds of words
 
     @functools.cache
     def visit(name: str) -> dict:
@@ -269,7 +274,8 @@ def visited(browser, html, server) -> Callable[[str], dict]:
         found["cut"] = {1280: at_width(wide, 1280)}
         found["code"] = wide.measure("scrolledCode")
         found["lines"] = wide.measure("lines")
-        axe = {f"1280, folds open, {theme}": wrong for theme, wrong in for_everybody(wide).items()}
+        axe = {f"1280, folds open, {theme}": wrong
+               for theme, wrong in for_everybody(wide, words[1280]).items()}
         narrow.tab.set_viewport_size({"width": 390, "height": 900})
         narrow.open((html / "chapters" / f"{name}.html").as_uri())
         found["file"] = narrow.notes()
@@ -281,7 +287,7 @@ def visited(browser, html, server) -> Callable[[str], dict]:
         narrow.measure("unfold", False)
         narrow.tab.set_viewport_size({"width": 390, "height": 900})
         axe |= {f"390, folds closed, {theme}": wrong
-                for theme, wrong in for_everybody(narrow).items()}
+                for theme, wrong in for_everybody(narrow, words[390]).items()}
         found["axe"] = axe
         return found
 

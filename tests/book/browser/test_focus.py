@@ -16,10 +16,10 @@ LONGEST = "diffusion/hierarchical"
 
 
 @pytest.fixture
-def chapter(browser, html):
+def chapter(browser, html, without_formulas):
     """A tab that shows a chapter."""
     visit = Visit(browser, 1280)
-    visit.open((html / "chapters" / "foundations" / "elbo.html").as_uri())
+    without_formulas(visit.tab).goto((html / "chapters" / "foundations" / "elbo.html").as_uri())
     yield visit.tab
     visit.context.close()
 

@@ -23,8 +23,7 @@ def address(html, name):
 
 
 def opened(page, html, name):
-    """Open the page of a figure, with formulas left as they are, and return the moving part."""
-    page.route("**/tex-svg-full.js*", lambda route: route.fulfill(body=""))
+    """Open the page of a figure and return the moving part."""
     page.goto(address(html, name))
     box = page.locator(f"[data-live={name}].started .live-box")
     box.wait_for(state="attached")
@@ -98,9 +97,9 @@ GAUSSIANS = [(0.5, 0.8, -0.3, 1.5), (0, 1, 0, 2.5), (-3, 0.3, 3, 0.3), (3, 2.5, 
              (1, 1, 1, 1), (0.2, 0.7, 0.21, 0.7), (-0.4, 1.01, 0.3, 1)]
 
 
-def test_divergences_and_areas_are_those_of_the_package(page, html):
+def test_divergences_and_areas_are_those_of_the_package(plain, html):
     labels = ["Mean of Q", "Width of Q", "Mean of p", "Width of p"]
-    box = opened(page, html, "two_gaussians")
+    box = opened(plain, html, "two_gaussians")
     for values in GAUSSIANS:
         state = put(box, dict(zip(labels, values)))
         read = [state["q"]["mean"], state["q"]["std"], state["p"]["mean"], state["p"]["std"]]
@@ -108,15 +107,15 @@ def test_divergences_and_areas_are_those_of_the_package(page, html):
         check_divergences(state)
 
 
-def test_two_gaussians_move_by_keys_and_are_announced_at_rest(page, html):
-    box = opened(page, html, "two_gaussians")
+def test_two_gaussians_move_by_keys_and_are_announced_at_rest(plain, html):
+    box = opened(plain, html, "two_gaussians")
     before = state_of(box)
     announced(box, f"{before['klQp']:.4f} nats")
     announced(box, f"{before['klPq']:.4f} nats")
     slider = box.get_by_label("Mean of Q", exact=True)
     slider.focus()
     for _ in range(3):
-        page.keyboard.press("ArrowRight")
+        plain.keyboard.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == "0.53"
     state = state_of(box)
     assert state["q"]["mean"] == 0.53 and state["klQp"] > before["klQp"]
@@ -128,18 +127,18 @@ def test_two_gaussians_move_by_keys_and_are_announced_at_rest(page, html):
     }"""
     assert box.evaluate(silent)  # while it moves
     announced(box, f"{state_of(box)['klQp']:.4f} nats")
-    page.keyboard.press("Tab")
-    page.keyboard.press("End")
+    plain.keyboard.press("Tab")
+    plain.keyboard.press("End")
     assert state_of(box)["q"]["std"] == 2.5
     check_divergences(state_of(box))
 
 
 @pytest.mark.parametrize(("handle", "dx"), [("qMean", 80), ("pMean", -60), ("qStd", 40),
                                             ("pStd", -25)])
-def test_two_gaussians_move_by_pointer(page, html, handle, dx):
-    box = opened(page, html, "two_gaussians")
+def test_two_gaussians_move_by_pointer(plain, html, handle, dx):
+    box = opened(plain, html, "two_gaussians")
     before = state_of(box)
-    drag(page, box, handle, dx, 30)
+    drag(plain, box, handle, dx, 30)
     state, which, what = state_of(box), handle[0], handle[1:].lower()
     pixel = 18 / box.locator("svg.live-picture").bounding_box()["width"]
     moved = state[which][what] - before[which][what]
@@ -172,47 +171,47 @@ def check_bound(page, state):
 
 
 @pytest.mark.parametrize("keys", [[], ["Home", "Home", "End"], ["End", "PageDown", "Home"]])
-def test_terms_of_the_bound_are_those_of_the_package(page, html, keys):
-    box = opened(page, html, "elbo_bar")
+def test_terms_of_the_bound_are_those_of_the_package(plain, html, keys):
+    box = opened(plain, html, "elbo_bar")
     for label, key in zip(["Mean of Q, h₁", "Mean of Q, h₂", "Width of Q"], keys):
         box.get_by_label(label, exact=True).focus()
-        page.keyboard.press(key)
-    check_bound(page, state_of(box))
+        plain.keyboard.press(key)
+    check_bound(plain, state_of(box))
     state = state_of(box)
     announced(box, f"{state['elbo']:.3f} + {state['gap']:.3f} = {state['logEvidence']:.3f} nats")
 
 
-def test_the_bound_moves_by_pointer(page, html):
-    box = opened(page, html, "elbo_bar")
+def test_the_bound_moves_by_pointer(plain, html):
+    box = opened(plain, html, "elbo_bar")
     before = state_of(box)
-    drag(page, box, "mean", -40, -25)
+    drag(plain, box, "mean", -40, -25)
     moved = state_of(box)
     assert moved["mean"][0] < before["mean"][0] and moved["mean"][1] > before["mean"][1]
-    check_bound(page, moved)
-    drag(page, box, "factor", 30, 5)
+    check_bound(plain, moved)
+    drag(plain, box, "factor", 30, 5)
     wider = state_of(box)
     assert wider["factor"] > moved["factor"] and wider["mean"] == moved["mean"]
-    check_bound(page, wider)
+    check_bound(plain, wider)
 
 
-def test_a_button_sets_q_to_the_posterior_and_closes_the_gap(page, html):
-    box = opened(page, html, "elbo_bar")
+def test_a_button_sets_q_to_the_posterior_and_closes_the_gap(plain, html):
+    box = opened(plain, html, "elbo_bar")
     box.get_by_role("button").focus()
-    page.keyboard.press("Enter")
+    plain.keyboard.press("Enter")
     state = state_of(box)
     assert abs(state["gap"]) < 1e-12 and state["elbo"] == pytest.approx(state["logEvidence"])
-    check_bound(page, state)
+    check_bound(plain, state)
 
 
 # All ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_without_scripts_and_in_print_the_drawing_stays(browser, page, html, name):
-    box = opened(page, html, name)
-    still = page.locator(f"[data-live={name}] .drawing")
+def test_without_scripts_and_in_print_the_drawing_stays(browser, plain, html, name):
+    box = opened(plain, html, name)
+    still = plain.locator(f"[data-live={name}] .drawing")
     assert box.is_visible() and not still.is_visible()
-    page.emulate_media(media="print")
+    plain.emulate_media(media="print")
     assert still.is_visible() and not box.is_visible()
     context = browser.new_context(java_script_enabled=False)
     silent = context.new_page()
@@ -223,9 +222,9 @@ def test_without_scripts_and_in_print_the_drawing_stays(browser, page, html, nam
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_script_that_fails_leaves_the_drawing(browser, html, name):
+def test_a_script_that_fails_leaves_the_drawing(browser, html, name, without_formulas):
     context = browser.new_context()
-    page, said = context.new_page(), []
+    page, said = without_formulas(context.new_page()), []
     page.on("console", lambda message: said.append(message.text))
     failing = f"liveFigures.define('{name}', () => {{ throw new Error('no'); }});"
     page.route(f"**/live/{name}.js*", lambda route: route.fulfill(
@@ -238,11 +237,11 @@ def test_a_script_that_fails_leaves_the_drawing(browser, html, name):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_drawing_is_that_of_the_state_in_which_the_figure_starts(page, html, name):
+def test_the_drawing_is_that_of_the_state_in_which_the_figure_starts(plain, html, name):
     number = re.compile(r"(?<![\w#])-?\d+(?:\.\d+)?")
-    opened(page, html, name)
+    opened(plain, html, name)
     path = PAGES[name].parent / "figures" / f"live_{name}.svg"
-    drawn, still = live_stills.drawing_of(page, name), path.read_text(encoding="utf-8")
+    drawn, still = live_stills.drawing_of(plain, name), path.read_text(encoding="utf-8")
     shapes = [number.sub("#", text) for text in (drawn, still)]
     assert shapes[0] == shapes[1], "run `python book/live_stills.py`"
     numbers = [np.array(number.findall(text), float) for text in (drawn, still)]
@@ -253,8 +252,8 @@ def test_the_drawing_is_that_of_the_state_in_which_the_figure_starts(page, html,
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_nothing_is_cut_or_too_small(page, html, name):
-    box = opened(page, html, name)
+def test_nothing_is_cut_or_too_small(plain, html, name):
+    box = opened(plain, html, name)
     cut = """box => {
       const svg = box.querySelector(".live-picture"), frame = svg.getBoundingClientRect();
       const bad = [...svg.querySelectorAll("text")].filter((text) => {
@@ -267,21 +266,21 @@ def test_nothing_is_cut_or_too_small(page, html, name):
       return [...bad, ...outside].map((element) => element.textContent || element.id);
     }"""
     for width in (1280, 390, 320):
-        page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(100)
+        plain.set_viewport_size({"width": width, "height": 800})
+        plain.wait_for_timeout(100)
         assert box.evaluate(cut) == [], width
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_controls_have_names_and_a_visible_focus(page, html, name):
-    box = opened(page, html, name)
+def test_controls_have_names_and_a_visible_focus(plain, html, name):
+    box = opened(plain, html, name)
     controls = box.locator("input, button, select").all()
     assert controls
     for control in controls:
         assert control.evaluate("it => (it.labels?.[0] ?? it).textContent.trim()")
         control.focus()
-        page.keyboard.press("Shift+Tab")
-        page.keyboard.press("Tab")
+        plain.keyboard.press("Shift+Tab")
+        plain.keyboard.press("Tab")
         focused = control.evaluate(
             "it => it === document.activeElement && getComputedStyle(it).outlineStyle")
         assert focused == "solid"
@@ -290,7 +289,7 @@ def test_controls_have_names_and_a_visible_focus(page, html, name):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_thirty_frames_a_second(page, html, name, record_property):
+def test_thirty_frames_a_second(plain, html, name, record_property):
     measure = """async (box) => {
       const input = box.querySelector("input"), costs = [], start = performance.now();
       const [low, high] = [Number(input.min), Number(input.max)];
@@ -306,7 +305,7 @@ def test_thirty_frames_a_second(page, html, name, record_property):
       }
       return [costs, 60_000 / (performance.now() - start)];
     }"""
-    costs, frames = opened(page, html, name).evaluate(measure)
+    costs, frames = opened(plain, html, name).evaluate(measure)
     record_property("frames_a_second", frames)
     record_property("milliseconds_a_drawing", median(costs))
     print(f"{name}: {frames:.0f} frames a second, {median(costs):.1f} ms a drawing")

@@ -78,11 +78,11 @@ def test_its_sweeps_averages_and_errors_are_those_of_the_package(figure):
 
 @pytest.mark.parametrize(("algorithm", "T"), [("clusters", 2.0), ("clusters", 2.27),
                                               ("clusters", 3.0), ("metropolis", 3.0)])
-def test_a_long_run_has_the_exact_energy(page, figure, algorithm, T):
-    figure.get_by_label("updates").select_option(algorithm)
-    figure.get_by_label("sweeps a picture").select_option("100")
-    heat(figure, T)
-    found = run_until(page, figure, 20_000)
+def test_a_long_run_has_the_exact_energy(shared_figure, algorithm, T):
+    shared_figure.get_by_label("updates").select_option(algorithm)
+    shared_figure.get_by_label("sweeps a picture").select_option("100")
+    heat(shared_figure, T)
+    found = run_until(shared_figure.page, shared_figure, 20_000)
     energy, error = found["energy"]
     assert abs(energy - ising.energy(ising_page.SIZE, T)) < 4 * error < 0.02
     assert found["exact"] == ising.energy(ising_page.SIZE, T)

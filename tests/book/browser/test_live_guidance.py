@@ -40,23 +40,23 @@ def moments(found, name):
     return found[name]["mean"], found[name]["variance"]
 
 
-def test_moments_are_the_closed_forms_of_the_chapter(figure, chapter):
+def test_moments_are_the_closed_forms_of_the_chapter(shared_figure, chapter):
     for w in WEIGHTS:
-        found = weigh(figure, w)
+        found = weigh(shared_figure, w)
         assert found["w"] == w
         for name, expected in zip(("ode", "sde", "tilted"), chapter["closed_forms"](w)):
             assert np.allclose(moments(found, name), expected, rtol=1e-9, atol=1e-12), (w, name)
 
 
-def test_the_variance_of_the_sde_at_one_half_is_the_limit(figure, chapter):
+def test_the_variance_of_the_sde_at_one_half_is_the_limit(shared_figure, chapter):
     around = [chapter["closed_forms"](0.5 + step)[1][1] for step in (-1e-4, 1e-4)]
-    assert weigh(figure, 0.5)["sde"]["variance"] == pytest.approx(np.mean(around), rel=1e-7)
+    assert weigh(shared_figure, 0.5)["sde"]["variance"] == pytest.approx(np.mean(around), rel=1e-7)
 
 
-def test_moments_are_those_of_the_samplers_of_the_package(figure, chapter):
+def test_moments_are_those_of_the_samplers_of_the_package(shared_figure, chapter):
     starts = np.array([0.0, 1.0])  # they determine a linear map
     for w in WEIGHTS:
-        found = weigh(figure, w)
+        found = weigh(shared_figure, w)
         guided = diffusion.guided(chapter["conditional"], chapter["unconditional"], w)
         ends = NoiseSchedule([1 - 1e-5, 1e-8])  # of an ODE only the end points matter
         offset, at_1 = diffusion.ode(guided, ends, starts, tolerance=1e-9)
@@ -80,9 +80,9 @@ def ancestral_moments(chapter, num_steps, w):
     return mean, variance
 
 
-def test_divergences_are_those_of_the_package(figure):
+def test_divergences_are_those_of_the_package(shared_figure):
     for w in WEIGHTS:
-        found = weigh(figure, w)
+        found = weigh(shared_figure, w)
         second = [[found["tilted"]["mean"]], [[found["tilted"]["variance"]]]]
         for name in ("ode", "sde"):
             first = [[found[name]["mean"]], [[found[name]["variance"]]]]
@@ -90,15 +90,15 @@ def test_divergences_are_those_of_the_package(figure):
             assert found[f"kl{name.title()}"] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-def test_the_text_says_what_one_sees(figure):
-    one = weigh(figure, 1)
+def test_the_text_says_what_one_sees(shared_figure):
+    one = weigh(shared_figure, 1)
     assert np.allclose(moments(one, "ode"), moments(one, "tilted"), rtol=1e-9)
     assert np.allclose(moments(one, "sde"), moments(one, "tilted"), rtol=1e-9)
-    three = weigh(figure, 3)
+    three = weigh(shared_figure, 3)
     std = {name: three[name]["variance"] ** 0.5 for name in ("ode", "tilted")}
     assert three["ode"]["mean"] - three["tilted"]["mean"] > std["tilted"] > 2 * std["ode"]
     weights = [round(w, 2) for w in np.arange(0.05, 5.01, 0.05)]
-    states = figure.locator(".live-box").evaluate("""(box, weights) => weights.map((w) => {
+    states = shared_figure.locator(".live-box").evaluate("""(box, weights) => weights.map((w) => {
       box.querySelector("input").move(w);
       return box.liveState();
     })""", weights)

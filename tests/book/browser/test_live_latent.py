@@ -26,10 +26,10 @@ def decoded(h):
     return latent_plane.model().decode(np.asarray(h, np.float32)).detach().numpy().reshape(-1, 784)
 
 
-def test_pixels_are_those_of_the_package(figure):
+def test_pixels_are_those_of_the_package(shared_figure):
     edge = latent_plane.EDGE
     h = np.random.default_rng(0).uniform(-edge, edge, size=(200, 2)).astype(np.float32)
-    found = figure.evaluate("""(_, all) => {
+    found = shared_figure.evaluate("""(_, all) => {
       const decode = liveFigures.latentDecoder(liveFigures.data.latent_plane.weights);
       return all.map((h) => Array.from(decode(h)));
     }""", h.astype(float).tolist())
@@ -40,14 +40,14 @@ def test_pixels_are_those_of_the_package(figure):
     assert np.mean(expected.std(axis=0)) > 0.1  # they do differ
 
 
-def test_the_picture_shows_the_pixels_of_where_the_point_is(page, figure):
+def test_the_picture_shows_the_pixels_of_where_the_point_is(shared_figure):
     for h in ([0.0, 0.0], [1.23, -0.4], [-latent_plane.EDGE, latent_plane.EDGE]):
         for label, value in zip(("h₁", "h₂"), h):
-            figure.get_by_label(label, exact=True).fill(f"{value:g}")
-        found = state(page, figure)
+            shared_figure.get_by_label(label, exact=True).fill(f"{value:g}")
+        found = state(shared_figure.page, shared_figure)
         assert found["h"] == h
         assert np.max(np.abs(found["pixels"] - decoded([h])[0])) < TOLERANCE
-        shown = figure.locator("canvas").nth(1).evaluate("""canvas => {
+        shown = shared_figure.locator("canvas").nth(1).evaluate("""canvas => {
           const side = canvas.width, grey = [], copy = document.createElement("canvas");
           Object.assign(copy, { width: side, height: side });
           const context = copy.getContext("2d", { willReadFrequently: true });
@@ -188,7 +188,7 @@ def test_by_pointer(page, figure):
     assert np.allclose(state(page, figure)["h"], corner, atol=unit + 0.01)
 
 
-def test_thirty_pictures_a_second(figure, record_property):
+def test_thirty_pictures_a_second(shared_figure, record_property):
     """The time of one picture: from the change to what the browser is given."""
     measure = """async (box) => {
       const input = box.querySelector("input"), costs = [], first = box.liveState().pictures;
@@ -204,7 +204,7 @@ def test_thirty_pictures_a_second(figure, record_property):
       }
       return [costs, 60_000 / (performance.now() - start), box.liveState().pictures - first];
     }"""
-    costs, rate, pictures = figure.locator(".live-box").evaluate(measure)
+    costs, rate, pictures = shared_figure.locator(".live-box").evaluate(measure)
     middle = float(np.median(costs))
     record_property("pictures_a_second", rate)
     print(f"{rate:.0f} pictures a second, {middle:.1f} ms a picture")
@@ -212,6 +212,6 @@ def test_thirty_pictures_a_second(figure, record_property):
     assert middle < 1000 / 30
 
 
-def test_the_weights_are_small(page, html):
+def test_the_weights_are_small(html):
     (script,) = (html / "_static" / "live").glob("latent_plane_data.js")
     assert script.stat().st_size < 500_000

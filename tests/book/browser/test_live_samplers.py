@@ -43,25 +43,25 @@ def test_the_still_picture_is_what_the_page_starts_with(figure):
     assert f"t = {found['t']}" in text
 
 
-def test_its_paths_are_those_of_the_package(figure):
+def test_its_paths_are_those_of_the_package(shared_figure):
     ddim, ancestral = (noise_and_back.paths(name) for name in ("ddim", "ancestral"))
     for t in (50, 49, 30, 5, 1, 0):
-        slider(figure, "time t").evaluate("(input, t) => input.move(t)", t)
-        found = state(figure)
+        slider(shared_figure, "time t").evaluate("(input, t) => input.move(t)", t)
+        found = state(shared_figure)
         assert found["t"] == t
         assert np.allclose(found["ddim"], ddim[t], rtol=0, atol=1e-9)
         assert np.allclose(found["ancestral"], ancestral[t], rtol=0, atol=1e-9)
-    figure.get_by_role("button", name="New kicks").click()
-    found, others = state(figure), noise_and_back.paths("ancestral", noise_and_back.SEED + 1)
+    shared_figure.get_by_role("button", name="New kicks").click()
+    found, others = state(shared_figure), noise_and_back.paths("ancestral", noise_and_back.SEED + 1)
     assert np.allclose(found["ddim"], ddim[0], rtol=0, atol=1e-9)  # nothing random but the start
     assert np.allclose(found["ancestral"], others[0], rtol=0, atol=1e-9)
     assert np.max(np.abs(others[0] - ancestral[0])) > 1
 
 
-def test_its_score_is_that_of_the_package(figure):
+def test_its_score_is_that_of_the_package(shared_figure):
     for t in (50, 20, 5, 0):
-        slider(figure, "time t").evaluate("(input, t) => input.move(t)", t)
-        found = state(figure)
+        slider(shared_figure, "time t").evaluate("(input, t) => input.move(t)", t)
+        found = state(shared_figure)
         x = np.array([found["ddim"][found["path"] - 1]])
         noisy = noise_and_back.mixture().noisy(found["alphaBar"])
         assert np.allclose(found["score"], noisy.score(x)[0], rtol=1e-9)

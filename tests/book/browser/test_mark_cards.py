@@ -18,8 +18,14 @@ def opened(page, html):
 
 
 @pytest.fixture
-def chapter(page, html):
-    return opened(page, html)
+def typeset(page, html):
+    opened(page, html).evaluate("MathJax.startup.promise")
+    return page
+
+
+@pytest.fixture
+def chapter(plain, html):
+    return opened(plain, html)
 
 
 def wait_for_cards(page, count: int) -> None:
@@ -27,9 +33,8 @@ def wait_for_cards(page, count: int) -> None:
         .filter(card => card.offsetHeight).length === count""", arg=count)
 
 
-def test_each_identity_has_a_mark_beside_its_equation(chapter):
-    chapter.evaluate("MathJax.startup.promise")
-    places = chapter.evaluate("""() => [...document.querySelectorAll('.proof-mark')].map(mark => {
+def test_each_identity_has_a_mark_beside_its_equation(typeset):
+    places = typeset.evaluate("""() => [...document.querySelectorAll('.proof-mark')].map(mark => {
         const equation = mark.previousElementSibling;
         const number = equation.querySelector('.eqno').getBoundingClientRect();
         const link = mark.firstElementChild;
@@ -102,8 +107,7 @@ def test_the_keyboard_goes_from_the_mark_into_the_card_and_escape_back(chapter):
     wait_for_cards(chapter, 0)
 
 
-def test_each_card_is_inside_the_window_and_beside_its_mark(chapter):
-    chapter.evaluate("MathJax.startup.promise")
+def test_each_card_is_inside_the_window_and_beside_its_mark(typeset):
     wrong = """() => [...document.querySelectorAll('.proof-mark > a')]
         .filter(link => {
             link.scrollIntoView({ block: 'center', behavior: 'instant' });
@@ -117,14 +121,13 @@ def test_each_card_is_inside_the_window_and_beside_its_mark(chapter):
                      && card.right <= innerWidth && card.bottom <= innerHeight); })
         .map(link => link.dataset.label)"""
     for width in (1280, 390, 320):
-        chapter.set_viewport_size({"width": width, "height": 500})
-        assert chapter.evaluate(wrong) == [], width
+        typeset.set_viewport_size({"width": width, "height": 500})
+        assert typeset.evaluate(wrong) == [], width
 
 
-def test_on_a_wide_screen_each_card_is_whole_and_below_the_header(chapter):
-    chapter.set_viewport_size({"width": 1280, "height": 800})
-    chapter.evaluate("MathJax.startup.promise")
-    wrong = chapter.evaluate("""() => [...document.querySelectorAll('.proof-mark > a')]
+def test_on_a_wide_screen_each_card_is_whole_and_below_the_header(typeset):
+    typeset.set_viewport_size({"width": 1280, "height": 800})
+    wrong = typeset.evaluate("""() => [...document.querySelectorAll('.proof-mark > a')]
         .flatMap(link => ['start', 'center', 'end'].map(block => {
             link.blur();
             link.scrollIntoView({ block, behavior: 'instant' });
@@ -138,9 +141,9 @@ def test_on_a_wide_screen_each_card_is_whole_and_below_the_header(chapter):
     assert wrong == []
 
 
-def test_a_finger_opens_and_closes_the_card(browser, html):
+def test_a_finger_opens_and_closes_the_card(browser, html, without_formulas):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
-    page = opened(context.new_page(), html)
+    page = opened(without_formulas(context.new_page()), html)
     page.tap(MARK)
     wait_for_cards(page, 1)
     page.tap(MARK)

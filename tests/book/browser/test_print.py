@@ -29,11 +29,11 @@ def address(html, page):
 
 
 def on_paper(page, html, name, width=PAPER):
-    """Open a page as it is printed, when its formulas are set."""
+    """Open a page as it is printed, when its formulas are set, if they are to be."""
     page.set_viewport_size({"width": width, "height": 1000})
     page.emulate_media(media="print")
     page.goto(address(html, name))
-    page.evaluate("window.MathJax?.startup.promise")
+    page.evaluate("window.MathJax?.startup?.promise")
     return page
 
 
@@ -61,16 +61,16 @@ def test_code_wraps_on_narrow_paper(page, html):
     assert page.evaluate("measures.cutOnPaper()") == []
 
 
-def test_solutions_are_printed_at_their_exercises(page, html):
-    on_paper(page, html, of("elbo"))
+def test_solutions_are_printed_at_their_exercises(plain, html):
+    page = on_paper(plain, html, of("elbo"))
     solutions = page.locator("section[id^=exercise] :is(details.solution, .tag_solution pre)")
     heights = solutions.evaluate_all(HEIGHTS)
     assert len(heights) > 5
     assert min(heights) > 0
 
 
-def test_what_is_for_the_screen_is_not_printed(page, html):
-    on_paper(page, html, of("elbo"), 1280)  # paper so wide that there would be room for it
+def test_what_is_for_the_screen_is_not_printed(plain, html):
+    page = on_paper(plain, html, of("elbo"), 1280)  # paper so wide that there would be room for it
     for name in [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", "button",
                  ".headerlink", ".prev-next-footer", ".page-head ul", "#jb-print-docs-body"]:
         shown = page.locator(name).evaluate_all(
@@ -79,7 +79,8 @@ def test_what_is_for_the_screen_is_not_printed(page, html):
     assert page.locator("article h1").is_visible()
 
 
-def test_the_still_picture_is_printed_in_place_of_a_live_figure(page, html):
+def test_the_still_picture_is_printed_in_place_of_a_live_figure(plain, html):
+    page = plain
     page.goto(address(html, of("elbo")))
     page.locator("[data-live].started .live-box").first.wait_for(state="attached")
     page.emulate_media(media="print")
@@ -88,7 +89,8 @@ def test_the_still_picture_is_printed_in_place_of_a_live_figure(page, html):
     assert figure.locator("svg.drawing").is_visible()
 
 
-def test_a_dark_page_is_printed_in_the_light_colours(page, html):
+def test_a_dark_page_is_printed_in_the_light_colours(plain, html):
+    page = plain
     page.emulate_media(color_scheme="dark")
     page.goto(address(html, of("elbo")))
     page.evaluate("""() => {

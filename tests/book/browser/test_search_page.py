@@ -51,9 +51,9 @@ def ask_at(page, root, query: str):
 
 
 @pytest.fixture
-def ask(page, html):
+def ask(plain, html):
     """A function that searches in the files; what is found depends on no address."""
-    return functools.partial(ask_at, page, html.as_uri())
+    return functools.partial(ask_at, plain, html.as_uri())
 
 
 def status(page) -> str:
@@ -67,7 +67,8 @@ def best(page) -> tuple[str, str, str]:
             page.locator("#search-results li p").first.inner_text())
 
 
-def test_a_term_leads_to_its_definition(page, root):
+def test_a_term_leads_to_its_definition(plain, root):
+    page = plain
     ask_at(page, root, "posterior collapse")
     assert re.fullmatch(r"\d+ places? on \d+ pages? for “posterior collapse”\.", status(page))
     name, title, excerpt = best(page)
@@ -139,7 +140,8 @@ def test_what_is_asked_is_shown_as_text(ask):
     assert page.locator("#book-search-status img").count() == 0
 
 
-def test_the_search_is_used_by_keyboard(page, root):
+def test_the_search_is_used_by_keyboard(plain, root):
+    page = plain
     page.goto(f"{root}/chapters/foundations/elbo.html")
     page.keyboard.press("Control+k")
     page.keyboard.type("detailed balance")
@@ -155,16 +157,17 @@ def test_the_search_is_used_by_keyboard(page, root):
     page.wait_for_url("**/chapters/**")
 
 
-def test_without_a_question_the_field_has_the_focus(page, root):
+def test_without_a_question_the_field_has_the_focus(plain, root):
+    page = plain
     page.goto(f"{root}/search.html")
     assert page.evaluate("document.activeElement.id") == "book-search-field"
     assert status(page) == ""
 
 
 @pytest.mark.parametrize("lost", ["x.html", "chapters/foundations/x.html", "chapters/a/b/c.html"])
-def test_a_lost_address_leads_back(browser, server, lost):
+def test_a_lost_address_leads_back(browser, server, lost, without_formulas):
     context = browser.new_context(viewport={"width": 390, "height": 844})
-    tab = context.new_page()
+    tab = without_formulas(context.new_page())
     assert tab.goto(f"{server}/{lost}").status == 404
     sheets = tab.evaluate("[...document.styleSheets].filter((e) => e.href).map((e) => e.href)")
     assert len(sheets) > 8
@@ -179,16 +182,17 @@ def test_a_lost_address_leads_back(browser, server, lost):
     context.close()
 
 
-def test_icons_are_drawn_by_the_font(page, root):
+def test_icons_are_drawn_by_the_font(plain, root):
+    page = plain
     page.goto(f"{root}/chapters/foundations/elbo.html")
     page.evaluate("document.fonts.ready")
     assert page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"', '\\uf002')")
     assert "fontawesome" not in page.content()
 
 
-def test_on_a_phone_no_signature_is_cut(browser, html):
+def test_on_a_phone_no_signature_is_cut(browser, html, without_formulas):
     context = browser.new_context(viewport={"width": 390, "height": 844})
-    tab = context.new_page()
+    tab = without_formulas(context.new_page())
     tab.goto((html / "chapters" / "appendix" / "api.html").as_uri())
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     cut = tab.evaluate("""() =>

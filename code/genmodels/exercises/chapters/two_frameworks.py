@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+from scipy import signal
 
 from genmodels.exercises.compare import (
     agree,
@@ -175,11 +176,10 @@ def moved_by(layers):
 
 
 def adam(gradients, style, epsilon):
-    """Return the steps at learning rate 1, shape (T, d), the running means written as sums."""
+    """Return the steps at learning rate 1, shape (T, d)."""
     t = np.arange(1, len(gradients) + 1)[:, None]
-    age = t - t.T  # (T, T), of the gradient of a column at the step of a row
-    m = np.where(age >= 0, 0.1 * 0.9 ** np.maximum(age, 0), 0) @ gradients
-    v = np.where(age >= 0, 0.001 * 0.999 ** np.maximum(age, 0), 0) @ gradients**2
+    m, v = (signal.lfilter([1 - beta], [1, -beta], values, axis=0)  # running means from zero
+            for beta, values in ((0.9, gradients), (0.999, gradients**2)))
     first, second = 1 - 0.9**t, 1 - 0.999**t
     if style == "keras":
         return -np.sqrt(second) / first * m / (np.sqrt(v) + epsilon)
