@@ -7,6 +7,7 @@ that lack what they lack there.
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -154,3 +155,22 @@ def test_without_an_alarm_the_parts_of_the_benchmark_run_to_their_end(benchmark,
     monkeypatch.delattr(signal, "SIGALRM")  # as on Windows
     with benchmark.at_most(0.01):
         time.sleep(0.05)
+
+
+# PyTorch with CUDA, beside TensorFlow ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "loaded"), [("", True), ("import tensorflow", False),
+                                                ("import triton, tensorflow", True)])
+def test_triton_is_not_loaded_after_tensorflow(before, loaded, tmp_path):
+    """Stand-ins of this name: the real ones end the process."""
+    (tmp_path / "triton.py").write_text("import sys; assert 'tensorflow' not in sys.modules")
+    (tmp_path / "tensorflow.py").touch()
+    code = f"""
+{before}
+import importlib.util, sys, genmodels
+assert (sys.modules["triton"] is not None) == {loaded}
+assert (importlib.util.find_spec("triton") is not None) == {loaded}
+"""
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path})
