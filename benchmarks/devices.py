@@ -1,6 +1,7 @@
 """Time one training in Keras on JAX on 1, 2 and 4 devices, and compare the histories.
 
     python benchmarks/devices.py [--num-examples 6400] [--num-epochs 3] [--repeats 3]
+                                 [--devices 1 2 4]
 
 Each run is a process of its own; the numbers of devices take turns. The devices are the GPUs that
 JAX sees, else as many parts of the CPU. The seconds of training are those of the history, the
@@ -57,7 +58,8 @@ def run(num_devices: int, dtype: str, arguments: argparse.Namespace) -> dict:
     flags = ["--xla_cpu_multi_thread_eigen=false",  # a thread for each device
              f"--xla_force_host_platform_device_count={num_devices}"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {
-        "KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1", "XLA_FLAGS": " ".join(flags)})
+        "KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1",
+        "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), *flags])})
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -66,6 +68,9 @@ def main() -> None:
     parser.add_argument("--num-examples", type=int, default=6400)
     parser.add_argument("--num-epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4],
+                        help="how many; the first is what the others are compared with")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the .md file")
     parser.add_argument("--on", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -75,14 +80,14 @@ def main() -> None:
     repeats = check_positive_int(arguments.repeats, "repeats")
     rows = [f"| precision | devices | first epoch, s | the next {arguments.num_epochs}, s | loss "
             "differs by | a term by |", "| --- " * 6 + "|"]
-    counts, load = (1, 2, 4), os.getloadavg()[0]
+    counts, load = arguments.devices, os.getloadavg()[0]
     for dtype in ("float32", "float64"):
         runs = {n: [] for n in counts}
         for _ in range(repeats):
             for n in counts:
                 runs[n].append(run(n, dtype, arguments))
         for n in counts:
-            of_loss, of_any = differences(runs[n][0]["terms"], runs[1][0]["terms"])
+            of_loss, of_any = differences(runs[n][0]["terms"], runs[counts[0]][0]["terms"])
             first, others = (statistics.median(each[what] for each in runs[n])
                              for what in ("first", "seconds"))
             rows.append(f"| {dtype} | {n} | {first:.2f} | {others:.2f} | {of_loss:.1e} | "
@@ -90,13 +95,13 @@ def main() -> None:
             print(rows[-1], flush=True)
     asked = " ".join(f"--{name}={getattr(arguments, name)}"
                      for name in ("num_examples", "num_epochs", "repeats")).replace("_", "-")
-    RESULTS.write_text("\n".join([
+    arguments.output.write_text("\n".join([
         "# One training on several devices, in Keras on JAX", "",
-        f"`python benchmarks/devices.py {asked}`, {datetime.date.today()}, {runs[1][0]['of']}, "
+        f"`python benchmarks/devices.py {asked}`, {datetime.date.today()}, {runs[counts[0]][0]['of']}, "
         f"{os.cpu_count()} cores; ConvVAE, {arguments.num_examples:,} digits, batches of 128; "
         f"medians of {repeats} runs; load of the machine by other programs, at the beginning: "
         f"{load:.1f}.", "", *rows]) + "\n", encoding="utf-8")
-    print(f"Written to {RESULTS}")
+    print(f"Written to {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -234,14 +234,15 @@ def report(results: list[Mapping]) -> str:
 def add(found: dict, path: Path) -> None:
     """Write a result beside those of other services and Pythons, and the report of all.
 
-    Of an earlier result with the same versions, the chapters that were not run again stay.
+    Of an earlier result with the same versions and of the same commit, the chapters that were not
+    run again stay.
     """
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     key, again = (found["service"], found["python"]), {row["chapter"] for row in found["chapters"]}
     for each in [each for each in results if (each["service"], each["python"]) == key]:
         results.remove(each)
         stay = [row for row in each["chapters"] if row["chapter"] not in again]
-        if stay and each["versions"] == found["versions"]:
+        if stay and all(each[of] == found[of] for of in ("versions", "commit")):
             changed = sorted({*each["files_changed"], *found["files_changed"]})
             found = found | {"chapters": stay + found["chapters"], "files_changed": changed}
     results.append(found)

@@ -206,7 +206,11 @@ def users_of(distribution: str) -> list[Path]:
 
 
 def main() -> None:
-    print(*(path.relative_to(notebooks.ROOT) for path in users_of(sys.argv[1])), sep="\n")
+    found = users_of(sys.argv[1])
+    if not found:
+        sys.exit("distribution must be one that is installed and that a chapter uses, got "
+                 f"{sys.argv[1]!r}")
+    print(*(path.relative_to(notebooks.ROOT) for path in found), sep="\n")
 
 
 if __name__ == "__main__":

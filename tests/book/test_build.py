@@ -251,6 +251,12 @@ def test_make_test_executes_these_chapters_with_keras_on_tensorflow_too(monkeypa
     assert all((ROOT / path).is_file() for path in listed)
 
 
+def test_a_distribution_that_no_chapter_uses_is_a_mistake(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["dependencies.py", "kears"])
+    with pytest.raises(SystemExit, match="distribution must be one that .* got 'kears'"):
+        dependencies.main()
+
+
 def test_the_backend_behind_keras_counts(tmp_path):
     pins, found = tmp_path / "constraints.txt", {}
     for version in ("2.0", "2.1"):

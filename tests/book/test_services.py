@@ -145,7 +145,7 @@ def test_a_run_is_added_to_those_of_other_services_and_its_status_tells(
     assert path.with_suffix(".md").read_text() == services.report(stored)
 
 
-def test_a_chapter_that_is_run_again_replaces_the_earlier_run_with_the_same_versions(
+def test_a_chapter_that_is_run_again_replaces_the_earlier_run(
         services, tmp_path):
     path = tmp_path / "services.json"
     services.add(result(**row_with(error="killed"), files_changed=["a"]), path)
@@ -155,6 +155,13 @@ def test_a_chapter_that_is_run_again_replaces_the_earlier_run_with_the_same_vers
     assert [(row["chapter"], row["error"]) for row in stored["chapters"]] == [
         ("bounds", ""), ("elbo", "")]
     assert stored["files_changed"] == ["a"]
-    services.add(result(**row_with(chapter="bounds"), versions={"numpy": "2.5.0"}), path)
+
+
+@pytest.mark.parametrize("other", [{"versions": {"numpy": "2.5.0"}}, {"commit": "7654321"}],
+                         ids=lambda other: next(iter(other)))
+def test_nothing_stays_of_other_versions_or_of_another_commit(services, tmp_path, other):
+    path = tmp_path / "services.json"
+    services.add(result(), path)
+    services.add(result(**row_with(chapter="bounds"), **other), path)
     (stored,) = json.loads(path.read_text())
     assert [row["chapter"] for row in stored["chapters"]] == ["bounds"]

@@ -98,6 +98,7 @@ def run(source: str, **environment: str) -> None:
 FORKED = """
 for number, reload in enumerate({reloads!r}):
     if not os.fork():
+        signal.alarm(120)  # a time-out would end its parent alone
         os.dup2(os.open(f"{{number}}.txt", os.O_CREAT | os.O_WRONLY), 1)
         os.dup2(1, 2)
         exec(reload)
@@ -114,7 +115,7 @@ def after_reloads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reloads")
     forked = FORKED.format(reloads=list(RELOADS.values()),
                            compared=COMPARED.format(number=len(registry.CHAPTER_OF)))
-    run("\n".join([f"import os\nos.chdir({str(folder)!r})", ANSWERS, BEFORE, forked]))
+    run("\n".join([f"import os, signal\nos.chdir({str(folder)!r})", ANSWERS, BEFORE, forked]))
     return {name: (folder / f"{number}.txt").read_text(encoding="utf-8")
             for number, name in enumerate(RELOADS)}
 

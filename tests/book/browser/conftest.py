@@ -94,9 +94,11 @@ def quiet(browser) -> Iterator:
     tab.on("console", said)
     tab.on("request", asked)
     tab.on("requestfailed", failed)
-    yield tab
-    context.close()
-    assert wrong == []
+    try:
+        yield tab
+    finally:
+        context.close()
+        assert wrong == []
 
 
 @pytest.fixture

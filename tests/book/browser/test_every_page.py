@@ -239,10 +239,10 @@ def for_everybody(visit: Visit, seen: list[str]) -> dict[str, list[str]]:
     visit.measure("hollow")
     found = {"": visit.accessibility(OF_THE_REST)}
     if new := visit.measure("thin", seen):
-        seen += new
         for theme in ("dark", "light"):  # the next page is opened in the light
             visit.colour(theme)
             found[theme] = visit.accessibility(OF_COLOURS)
+        seen += new
     return found
 
 
@@ -294,6 +294,22 @@ def visited(browser, html, server) -> Callable[[str], dict]:
     yield visit
     for each in (wide, narrow):
         each.context.close()
+
+
+def test_colours_are_measured_where_words_are_of_a_new_kind(browser, tmp_path):
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    visit, seen, page = Visit(browser, 1280), [], tmp_path / "page.html"
+    for kind, new in (("pale", True), ("pale", False), ("paler", True)):
+        page.write_text('<!doctype html><html lang="en"><title>Words</title><style>'
+                        ".pale, .paler { color: #ddd; background: white }</style>"
+                        f'<main><p>Black.</p><p class="{kind}">Pale.</p></main>')
+        visit.open(page.as_uri())
+        found = visit.measure("thin", seen)
+        assert bool(found) == new
+        assert [wrong.partition(" ")[0] for wrong in visit.accessibility(OF_COLOURS)] == (
+            ["color-contrast"] if new else [])
+        seen += found
+    visit.context.close()
 
 
 def only_faults(found: dict) -> dict:
