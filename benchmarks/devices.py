@@ -97,10 +97,11 @@ def main() -> None:
                      for name in ("num_examples", "num_epochs", "repeats")).replace("_", "-")
     arguments.output.write_text("\n".join([
         "# One training on several devices, in Keras on JAX", "",
-        f"`python benchmarks/devices.py {asked}`, {datetime.date.today()}, {runs[counts[0]][0]['of']}, "
-        f"{os.cpu_count()} cores; ConvVAE, {arguments.num_examples:,} digits, batches of 128; "
-        f"medians of {repeats} runs; load of the machine by other programs, at the beginning: "
-        f"{load:.1f}.", "", *rows]) + "\n", encoding="utf-8")
+        f"`python benchmarks/devices.py {asked}`, {datetime.date.today()}, "
+        f"{runs[counts[0]][0]['of']}, {os.cpu_count()} cores; ConvVAE, "
+        f"{arguments.num_examples:,} digits, batches of 128; medians of {repeats} runs; load of "
+        f"the machine by other programs, at the beginning: {load:.1f}.",
+        "", *rows]) + "\n", encoding="utf-8")
     print(f"Written to {arguments.output}")
 
 

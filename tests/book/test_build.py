@@ -253,7 +253,7 @@ def test_make_test_executes_these_chapters_with_keras_on_tensorflow_too(monkeypa
 
 def test_a_distribution_that_no_chapter_uses_is_a_mistake(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["dependencies.py", "kears"])
-    with pytest.raises(SystemExit, match="distribution must be one that .* got 'kears'"):
+    with pytest.raises(SystemExit, match=r"distribution must be one that .* got 'kears'"):
         dependencies.main()
 
 
