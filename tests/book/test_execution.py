@@ -102,6 +102,15 @@ def test_a_kernel_that_does_not_start_is_a_failure_of_its_chapter_alone(chapters
     assert printed(paths[1], cache) == "here\n"
 
 
+@pytest.fixture
+def in_the_foreground():
+    """Processes are started as in a terminal; in the background of a script Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_the_foreground")
 def test_who_interrupts_a_build_does_not_wait(chapters, tmp_path):
     began = tmp_path / "began"
     paths = chapters("import os, time; from pathlib import Path\n"
