@@ -95,11 +95,12 @@ def main() -> None:
             print(rows[-1], flush=True)
     asked = " ".join(f"--{name}={getattr(arguments, name)}"
                      for name in ("num_examples", "num_epochs", "repeats")).replace("_", "-")
+    timed = "one run each" if repeats == 1 else f"medians of {repeats} runs"
     arguments.output.write_text("\n".join([
         "# One training on several devices, in Keras on JAX", "",
         f"`python benchmarks/devices.py {asked}`, {datetime.date.today()}, "
         f"{runs[counts[0]][0]['of']}, {os.cpu_count()} cores; ConvVAE, "
-        f"{arguments.num_examples:,} digits, batches of 128; medians of {repeats} runs; load of "
+        f"{arguments.num_examples:,} digits, batches of 128; {timed}; load of "
         f"the machine by other programs, at the beginning: {load:.1f}.",
         "", *rows]) + "\n", encoding="utf-8")
     print(f"Written to {arguments.output}")

@@ -129,8 +129,8 @@ def rows(model: str, runs: dict, framework: str, num_examples: int) -> list[list
         figures = [f"{loss.mean():.2f} ± {sem(loss):.2f}" for _, loss in runs[name]] \
             if name != "lecture" else [f"({target})"]
         lines.append([model, name, f"{per_epoch[name]:.2f}", f"{examples:.0f}", *shares,
-                      f"{total[name]:.0f}", f"{total['lecture'] / total[name]:.1f}", f"{least[name]:.1f}",
-                      "; ".join(figures)])
+                      f"{total[name]:.0f}", f"{total['lecture'] / total[name]:.1f}",
+                      f"{least[name]:.1f}", "; ".join(figures)])
         print(" | ".join(lines[-1]), flush=True)
     print("matrix products: " + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}"
                                           for name, rate in rates.items()), flush=True)
@@ -156,7 +156,8 @@ def main() -> None:
     packages = ("torch", "tensorflow", "keras", "numpy")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     header = ["model", "recipe", "s an epoch", "examples a s", "of the float32 product rate",
-              "of the bfloat16 product rate", "s in all", "times faster", "in the least favourable turn", "−ELBO at the end, nats"]
+              "of the bfloat16 product rate", "s in all", "times faster",
+              "in the least favourable turn", "−ELBO at the end, nats"]
     table = [header, ["---"] * len(header), *lines]
     RESULTS.write_text(
         "# Time to the lecture's quality\n\n"
