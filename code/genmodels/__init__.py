@@ -14,8 +14,8 @@ import sys
 __all__: list[str] = []  # nothing of its own: import its modules
 
 if "tensorflow" not in sys.modules:
-    if importlib.util.find_spec("tensorflow"):
-        with contextlib.suppress(ImportError):  # elsewhere there is none
+    with contextlib.suppress(ImportError):  # elsewhere there is none
+        if importlib.util.find_spec("tensorflow"):
             import triton  # noqa: F401
 elif "tensorflow.python.pywrap_dlopen_global_flags" in sys.modules:  # not in other versions
     sys.modules.setdefault("triton", None)
