@@ -165,3 +165,16 @@ def test_nothing_stays_of_other_versions_or_of_another_commit(services, tmp_path
     services.add(result(**row_with(chapter="bounds"), **other), path)
     (stored,) = json.loads(path.read_text())
     assert [row["chapter"] for row in stored["chapters"]] == ["bounds"]
+
+
+def test_the_page_says_what_was_found(services):
+    """chapters/appendix/systems.md: which Pythons with which versions, and that all passed."""
+    page = (ROOT / "chapters" / "appendix" / "systems.md").read_text(encoding="utf-8")
+    assert ("on Python 3.11 with the oldest versions that our ranges allow, and on Python 3.11, "
+            "3.12 and 3.13 with the\nnewest. All passed") in page
+    found = json.loads(services.RESULTS.read_text(encoding="utf-8"))
+    assert {(each["service"], each["python"].rpartition(".")[0]) for each in found} == {
+        ("oldest", "3.11"), ("newest", "3.11"), ("newest", "3.12"), ("newest", "3.13")}
+    assert all(map(services.is_sound, found))
+    chapters = [{row["chapter"] for row in each["chapters"]} for each in found]
+    assert all(each == chapters[0] for each in chapters)
