@@ -317,7 +317,9 @@ def follow(attempt: Attempt, lines: queue.Queue, token: str, cell_time: float,
            end: float) -> None:
     """Read what the process of a notebook reports, until it is done, dies or takes too long."""
     while True:
-        wait = min(cell_time, end - time.monotonic())
+        wait = end - time.monotonic()
+        if attempt.stopped_in is not None:  # the start of the process is no cell's time
+            wait = min(wait, cell_time)
         try:
             line = lines.get(timeout=max(wait, 0.0))
         except queue.Empty:
