@@ -205,7 +205,7 @@ SPOILT = {
 
 @pytest.mark.parametrize(("source", "status"), SPOILT.values(), ids=SPOILT)
 def test_a_bad_cell_costs_its_own_exercise_alone(tmp_path, source, status):
-    limits = grade.Limits(cell_time=15.0) if status == "time-out" else LIMITS
+    limits = grade.Limits(cell_time=6.0) if status == "time-out" else LIMITS
     statuses, done, _ = graded(tmp_path, cells({**SOLUTIONS, BAD: source}), limits)
     assert statuses.pop(BAD) == status
     assert set(statuses.values()) == {"right"} and done
