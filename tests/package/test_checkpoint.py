@@ -214,8 +214,8 @@ def test_a_checkpoint_of_another_model(folder):
         with pytest.raises(ValueError, match=r"one of this (run|model), with "):
             vae_torch.fit(model, X, checkpoint=folder, **RUN)
     with pytest.raises(ValueError, match="with model=UNet, got model=MLPVAE"):
-        unet_torch.fit(unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0), X, checkpoint=folder,
-                       **{"learning_rate": 4e-3, **RUN})
+        model = unet_torch.UNet((16, 16, 16), shape=(8, 8), num_labels=0)
+        unet_torch.fit(model, X, checkpoint=folder, **{"learning_rate": 4e-3, **RUN})
 
 
 def test_a_checkpoint_of_other_data_or_of_another_loss(folder, tmp_path):
@@ -223,7 +223,7 @@ def test_a_checkpoint_of_other_data_or_of_another_loss(folder, tmp_path):
         vae_torch.fit(make(vae_torch), X + 0.5 * (X < 0.5), checkpoint=folder, **RUN)
     with pytest.raises(ValueError, match="with likelihood=bernoulli, got likelihood=gaussian-p"):
         vae_torch.fit(make(vae_torch, likelihood="bernoulli"), X, checkpoint=folder, **RUN)
-    unets = [unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=0) for _ in range(2)]
+    unets = [unet_torch.UNet((16, 16, 16), shape=(8, 8), num_labels=0) for _ in range(2)]
     run = {**RUN, "num_steps": 2, "checkpoint": tmp_path / "unet"}
     unet_torch.fit(unets[0], X, **run)
     with pytest.raises(ValueError, match=r"with loss=.*UNet\.elbo_loss.*, got .*UNet\.sim"):
@@ -234,7 +234,7 @@ def test_a_checkpoint_of_other_settings_of_the_model_or_of_its_noise(tmp_path):
     run = {**RUN, "num_steps": 2}
 
     def unet(name, drop_labels=0.0, **settings):
-        model = unet_torch.UNet((8, 8, 8), shape=(8, 8), num_labels=2, **settings)
+        model = unet_torch.UNet((16, 16, 16), shape=(8, 8), num_labels=2, **settings)
         unet_torch.fit(model, X, np.arange(50) % 2, drop_labels=drop_labels,
                        checkpoint=tmp_path / name, **run)
 

@@ -23,7 +23,7 @@ from genmodels.models.conversion import copy_weights, from_arrays, to_arrays
 pytestmark = pytest.mark.keras
 
 FRAMEWORKS = {"torch": unet_torch, "keras": unet_keras}
-SMALL = (8, 16, 8)
+SMALL = (16, 24, 16)
 RNG = np.random.default_rng(1)
 IMAGES, LABELS = RNG.random((10, 28, 28), dtype=np.float32), RNG.integers(0, 10, 10)
 X = RNG.standard_normal((10, 28, 28))
@@ -189,7 +189,7 @@ def test_both_frameworks_learn_the_same():
 
 
 def test_unlike_networks(unet):
-    with pytest.raises(ValueError, match=r"got channels \(8, 16, 8\) and \(16, 32, 64\)$"):
+    with pytest.raises(ValueError, match=r"got channels \(16, 24, 16\) and \(16, 32, 64\)$"):
         copy_weights(small(unet), unet.UNet())
     with pytest.raises(ValueError, match="got architecture UNet and MLPVAE"):
         copy_weights(small(unet), vae_torch.MLPVAE())
@@ -203,7 +203,7 @@ def test_what_is_saved_comes_back_in_either_framework(unet, tmp_path):
     same(to_arrays(model), {name: array.astype(np.float16).astype(np.float32)
                             for name, array in saved.items()})
     assert trained.card("small", tmp_path)["model"] == "UNet"
-    with pytest.raises(ValueError, match=r"must have channels=\[8, 16, 8\]"):
+    with pytest.raises(ValueError, match=r"must have channels=\[16, 24, 16\]"):
         trained.load(unet.UNet(), "small", tmp_path)
 
 
@@ -580,8 +580,9 @@ def test_batch_sizes_are_checked(fixed):
 
 
 @pytest.mark.parametrize(("wrong", "error"), [
-    ((16, 32), ValueError), (16, ValueError), ((8, 8, 12), ValueError), ((8, 0, 8), ValueError),
-    ((8, 8, 8.0), TypeError), (None, ValueError)])
+    ((16, 32), ValueError), (16, ValueError), ((16, 16, 20), ValueError),
+    ((16, 0, 16), ValueError), ((16, 8, 16), ValueError), ((16, 16, 16.0), TypeError),
+    (None, ValueError)])
 def test_wrong_channels(wrong, error):
     with pytest.raises(error, match=r"channels must be .*, got"):
         denoising.check_channels(wrong)
@@ -590,6 +591,16 @@ def test_wrong_channels(wrong, error):
 def test_channels_are_checked(unet):
     with pytest.raises(ValueError, match="channels must be three multiples of 8"):
         unet.UNet((16, 32))
+
+
+@pytest.mark.parametrize(("width", "knows"), [(8, False), (16, True)])
+def test_a_block_of_eight_channels_would_not_know_the_noise_level(width, knows):
+    torch.manual_seed(0)
+    block = unet_torch.ResidualBlock(width, width).double()
+    torch.nn.init.normal_(block.conv2.weight)
+    x, (one, other) = torch.randn(2, width, 8, 8).double(), torch.randn(2, 2, 32).double()
+    difference = (block(x, one) - block(x, other)).abs().max()
+    assert (difference > 1e-10) == knows  # numbers of order one, in float64
 
 
 # The decoder of grey levels -----------------------------------------------------------------------

@@ -199,7 +199,7 @@ def test_what_is_computed_with_a_model_names_its_own_settings(monkeypatch):
         raise torch.OutOfMemoryError(ON_A_GPU)
 
     images, binary = IMAGES, (IMAGES > 0.5).astype(np.float32)
-    vae, iwae, unet = model_of(vae_torch), iwae_torch.BinaryVAE(2, 8), unet_torch.UNet((8, 8, 8))
+    vae, iwae, unet = model_of(vae_torch), iwae_torch.BinaryVAE(2, 8), unet_torch.UNet((16, 16, 16))
     denoiser = unet.denoiser()
     for owner, name in ((vae_torch.VAE, "forward"), (vae_torch.VAE, "_decode"),
                         (vae_torch.VAE, "_importance"), (unet_torch.UNet, "forward")):

@@ -49,7 +49,7 @@ MODELS = {
     "ConvVAE": (vae_torch.ConvVAE, lambda model, **more: vae_torch.fit(model, DIGITS, **more)),
     "BinaryVAE": (lambda: iwae_torch.BinaryVAE(8, 32), lambda model, **more: iwae_torch.fit(
         model, DIGITS, num_importance_samples=10, **more)),
-    "UNet": (lambda: unet_torch.UNet((8, 8, 8)),
+    "UNet": (lambda: unet_torch.UNet((16, 16, 16)),
              lambda model, **more: unet_torch.fit(model, DIGITS, LABELS, **more)),
     "Classifier": (classifier_torch.Classifier, lambda model, **more: classifier_torch.fit(
         model, DIGITS, LABELS, **more)),

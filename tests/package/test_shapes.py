@@ -149,7 +149,7 @@ def test_a_unet_of_any_shape_and_edge_learns_in_either_precision(unet, name, pre
     keras.utils.set_random_seed(0)
     torch.manual_seed(0)
     x = DATA[name][0]
-    model = unet.UNet((8, 8, 8), shape=x.shape[1:], **arguments)
+    model = unet.UNet((16, 16, 16), shape=x.shape[1:], **arguments)
     labels = None if arguments["num_labels"] == 0 else np.arange(20) % arguments["num_labels"]
     before = unet.loss_terms(model, x, labels).mean()
     unet.fit(model, x, labels, precision=precision, **SETTINGS)
@@ -163,7 +163,7 @@ def test_unets_of_both_frameworks_agree_and_a_periodic_one_knows_no_edge(periodi
     x = RNG.normal(size=(4, 16, 8))
     keras.utils.set_random_seed(0)
     torch.manual_seed(0)
-    in_torch, in_keras = (module.UNet((8, 8, 16), shape=(16, 8), num_labels=0, pixels=False,
+    in_torch, in_keras = (module.UNet((16, 16, 24), shape=(16, 8), num_labels=0, pixels=False,
                                       periodic=periodic) for module in UNETS.values())
     with torch.no_grad():
         for weight in in_torch.parameters():
@@ -220,7 +220,7 @@ def test_the_iwae_has_any_shape():
 
 def test_what_is_saved_in_keras_comes_back_with_its_shape(tmp_path):
     for model in (make(vae_keras, "ConvVAE", DATA["spins"][0], "spins", periodic=True),
-                  unet_keras.UNet((8, 8, 8), shape=(8, 12), num_labels=2, pixels=False,
+                  unet_keras.UNet((16, 16, 16), shape=(8, 12), num_labels=2, pixels=False,
                                   periodic=True)):
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
@@ -252,7 +252,7 @@ def test_a_shape_of_three_axes_is_converted_as_it_is():
 def test_sizes_may_be_numbers_of_numpy(framework, number, tmp_path):
     """As `labels.max() + 1` is one."""
     unet, vae = UNETS[framework], VAES[framework]
-    model = unet.UNet(tuple(map(number, (8, 8, 8))), shape=(8, 8), num_labels=number(3))
+    model = unet.UNet(tuple(map(number, (16, 16, 16))), shape=(8, 8), num_labels=number(3))
     assert np.all(np.isfinite(model.denoiser()(np.zeros((2, 8, 8)), 0.3)))
     for each in (model, vae.MLPVAE(number(2), number(8), shape=(number(8), number(8))),
                  vae.ConvVAE(number(2), shape=(number(8), number(8)))):

@@ -71,7 +71,7 @@ POWER = abs(FIELDS[0, :, :3])
 torch.manual_seed(0)
 VAE = iwae_torch.BinaryVAE(2, 8)
 CLASSIFIER = classifier_torch.Classifier()
-UNET = unet_torch.UNet((8, 8, 8))
+UNET = unet_torch.UNet((16, 16, 16))
 MASKED = masked_torch.MaskedSpins((4, 4), channels=4, dilations=(1,))
 PHI4, FREE = Phi4(4, 0.2, 0.1), FreeField(4, 1.0)
 

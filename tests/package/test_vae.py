@@ -821,7 +821,7 @@ def kind(request):
 
 def make(kind, seed=0):
     """A small model, none of whose weights is zero; the same for the same seed."""
-    model = kind.UNet((8, 8, 8)) if hasattr(kind, "UNet") else kind.MLPVAE(2, 8)
+    model = kind.UNet((16, 16, 16)) if hasattr(kind, "UNet") else kind.MLPVAE(2, 8)
     rng = np.random.default_rng(seed)
     from_arrays(model, {name: 0.2 * rng.standard_normal(array.shape).astype(array.dtype)
                         for name, array in to_arrays(model).items()})
@@ -1005,7 +1005,7 @@ USERS_SETTINGS = {"mixed_bfloat16": lambda config: config.set_dtype_policy("mixe
 def models_of(kind):
     """Makes each model of a module, with weights that follow from its shape alone."""
     for name in (["UNet"] if hasattr(kind, "UNet") else ["ConvVAE", "MLPVAE"]):
-        model = getattr(kind, name)(*[(8, 8, 8)] if name == "UNet" else [])
+        model = getattr(kind, name)(*[(16, 16, 16)] if name == "UNet" else [])
         rng = np.random.default_rng(0)
         from_arrays(model, {key: (rng.standard_normal(array.shape) / max(array[0].size, 8)**0.5
                                   ).astype(np.float32) for key, array in to_arrays(model).items()})
@@ -1310,7 +1310,7 @@ import numpy as np
 from genmodels.models import conversion, {kind} as kind
 x, labels = np.random.default_rng(0).random((4, 28, 28), dtype=np.float32), np.arange(4)
 unet = hasattr(kind, "UNet")
-make = (lambda: kind.UNet((8, 8, 8))) if unet else (lambda: kind.MLPVAE(2, 8))
+make = (lambda: kind.UNet((16, 16, 16))) if unet else (lambda: kind.MLPVAE(2, 8))
 fit = lambda model, **more: kind.fit(model, x, *[labels] * unet, num_steps=1, progress=False,
                                      **more)
 model = make()

@@ -234,7 +234,7 @@ def test_float64_on_jax_needs_a_setting(float64):
         assert {str(weight.value.dtype) for weight in model.weights} == {"float64"}
         dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, dtype="float64")])
     settings = Settings(num_steps=1, progress=False)
-    for use in (lambda: MLPVAE(2, 8, dtype="float64"), lambda: UNet((8, 8, 8), dtype="float64"),
+    for use in (lambda: MLPVAE(2, 8, dtype="float64"), lambda: UNet((16, 16, 16), dtype="float64"),
                 lambda: fit(model, IMAGES, num_steps=1), lambda: model.encode(IMAGES),
                 lambda: keras_training.train(dense, (np.ones((4, 3)),), dict, settings)):
         with pytest.raises(TypeError, match=r"float32 on JAX .* got float64 in .*JAX_ENABLE_X64=1"):
@@ -256,14 +256,14 @@ def test_on_jax_nothing_is_computed_to_see_which_terms_and_weights_there_are():
     settings = Settings(num_steps=2, progress=False)
     keras_training.train(model, (IMAGES,), batch_loss, settings, draw=normal(2))
     assert computed and not any(computed)  # to see the terms, and to compile the step
-    assert np.any(as_numpy(UNet((8, 8, 8)).conv_full.kernel))  # the weights have values
+    assert np.any(as_numpy(UNet((16, 16, 16)).conv_full.kernel))  # the weights have values
 
 
 def test_a_backend_chosen_after_keras_was_imported(monkeypatch):
     model, ours = small_model(), keras.backend.backend()
     other = "torch" if ours == "jax" else "jax"
     monkeypatch.setenv("KERAS_BACKEND", other)
-    for use in (small_model, lambda: UNet((8, 8, 8)), lambda: fit(model, IMAGES, num_steps=1)):
+    for use in (small_model, lambda: UNet((16, 16, 16)), lambda: fit(model, IMAGES, num_steps=1)):
         with pytest.raises(ValueError, match="^KERAS_BACKEND must be set before Keras is imported, "
                            f"got {other!r} when it already ran on {ours!r}: restart"):
             use()
@@ -303,8 +303,9 @@ def test_a_second_ctrl_c_within_a_step_leaves_a_model_that_can_be_used(monkeypat
 
 @pytest.mark.parametrize("use", ["call", "predict", "predict_on_batch", "evaluate", "fit"])
 def test_images_without_noise_are_refused_by_what_keras_itself_offers(use):
-    for model, message in [(small_model(), r"must be a pair \(x, noise\).*model\.reconstruct\(x\)"),
-                           (UNet((8, 8, 8)), r"must be three, \(x, log_snr, labels\).*denoiser")]:
+    pair = r"must be a pair \(x, noise\).*model\.reconstruct\(x\)"
+    three = r"must be three, \(x, log_snr, labels\).*denoiser"
+    for model, message in [(small_model(), pair), (UNet((16, 16, 16)), three)]:
         model.compile("adam")
         call = model if use == "call" else getattr(model, use)
         with pytest.raises(TypeError, match=f"(?s)inputs {message}"):

@@ -169,12 +169,17 @@ def check_loss(loss: Any) -> None:
 
 
 def check_channels(channels: Any) -> tuple[int, int, int]:
-    """Raises TypeError or ValueError unless channels are three positive multiples of 8."""
+    """Raises TypeError or ValueError unless channels are three multiples of 8, each at least 16.
+
+    The normalisation of 8 channels in 8 groups takes away the one number that a channel gets of the
+    noise level and the label: a block of 8 would know neither.
+    """
+    wrong = f"channels must be three multiples of 8, each at least 16, got {channels!r}"
     if not isinstance(channels, (tuple, list)) or len(channels) != 3:
-        raise ValueError(f"channels must be three multiples of 8, got {channels!r}")
+        raise ValueError(wrong)
     channels = tuple(check_positive_int(each, "each of the channels") for each in channels)
-    if any(each % 8 for each in channels):
-        raise ValueError(f"channels must be three multiples of 8, got {channels!r}")
+    if any(each % 8 or each < 16 for each in channels):
+        raise ValueError(wrong)
     return channels
 
 

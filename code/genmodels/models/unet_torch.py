@@ -81,7 +81,8 @@ class ResidualBlock(nn.Module):
 class UNet(nn.Module):
     """Predicts v from x_t, the log SNR and a label; 265,521 parameters.
 
-    channels: those of the layers at the full, half and quarter size. A new network predicts 0.
+    channels: those of the layers at the full, half and quarter size, multiples of 8 from 16 on.
+    A new network predicts 0.
     shape: that of one example, two multiples of 4. periodic: opposite edges are neighbours.
     num_labels: how many kinds of examples there are, 0 if they have no labels.
     pixels: whether the data lie in [0, 1].
